@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// The switch between the executor and fibers; the only file that knows Boost.Context.
+//
+// The address sanitizer is told of every switch, and the C++ runtime's per-thread exception state
+// (what is being caught, how many are in flight) is kept per fiber, as it would be per thread.
+#include "sim/fiber.hpp"
+
+#include <cxxabi.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <boost/context/detail/fcontext.hpp>
+#include <new>
+#include <vector>
+
+#include "sim/check.hpp"
+#include "sim/world.hpp"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace sim {
+namespace {
+
+namespace context = boost::context::detail;
+
+// Address space, not memory: only pages that are touched are backed.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t stack_bytes = 1024 * 1024;  // instrumented frames are several times larger
+#else
+constexpr std::size_t stack_bytes = 256 * 1024;
+#endif
+constexpr std::size_t guard_bytes = 4096;
+constexpr std::size_t body_at = (sizeof(Fiber) + 63) / 64 * 64;
+constexpr std::size_t head_bytes = body_at + FiberBlock::body_bytes_max;
+constexpr std::size_t block_bytes = guard_bytes + stack_bytes;
+
+std::vector<void*>& spare_blocks() {
+    static auto& blocks = *new std::vector<void*>;  // outlives every static World
+    return blocks;
+}
+
+struct EhGlobals {  // the layout the Itanium C++ ABI prescribes for __cxa_eh_globals
+    void* caught;
+    unsigned uncaught;
+};
+
+EhGlobals& eh_globals() {
+    return *reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());
+}
+
+struct Unwind {};  // thrown out of a suspended fiber when its world closes
+
+}  // namespace
+
+// Everything that touches both sides of a switch.
+struct FiberCore {
+    static inline context::fcontext_t executor = nullptr;  // where the running fiber came from
+#if defined(__SANITIZE_ADDRESS__)
+    static inline const void* executor_stack = nullptr;
+    static inline std::size_t executor_stack_bytes = 0;
+#endif
+
+    static void entry(context::transfer_t from) {
+        auto& fiber = *static_cast<Fiber*>(from.data);
+#if defined(__SANITIZE_ADDRESS__)
+        __sanitizer_finish_switch_fiber(nullptr, &executor_stack, &executor_stack_bytes);
+#endif
+        executor = from.fctx;
+        run_body(fiber);
+#if defined(__SANITIZE_ADDRESS__)
+        __sanitizer_start_switch_fiber(nullptr, executor_stack, executor_stack_bytes);
+#endif
+        context::jump_fcontext(executor, nullptr);
+        __builtin_unreachable();
+    }
+
+    static void run_body(Fiber& fiber) {
+        try {
+            Co co(fiber);
+            fiber.enter_(fiber.body_, co);
+        } catch (const Unwind&) {
+            // The world closes: every destructor on this stack has run.
+        } catch (...) {
+            if (!fiber.world_.failure_) fiber.world_.failure_ = std::current_exception();
+        }
+        fiber.finish();
+    }
+
+    static void resume(Fiber& fiber) {
+        EhGlobals& globals = eh_globals();
+        const EhGlobals mine = globals;
+        globals = {fiber.exceptions_.caught, fiber.exceptions_.uncaught};
+#if defined(__SANITIZE_ADDRESS__)
+        void* fake_stack = nullptr;
+        __sanitizer_start_switch_fiber(&fake_stack, fiber.stack_limit_, stack_bytes);
+#endif
+        const context::transfer_t back = context::jump_fcontext(fiber.context_, &fiber);
+#if defined(__SANITIZE_ADDRESS__)
+        __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+#endif
+        if (fiber.state_ != Fiber::State::finished) {
+            fiber.context_ = back.fctx;
+            fiber.exceptions_.caught = globals.caught;
+            fiber.exceptions_.uncaught = globals.uncaught;
+        }
+        globals = mine;
+    }
+
+    static void suspend([[maybe_unused]] Fiber& fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+        __sanitizer_start_switch_fiber(&fiber.asan_fake_stack_, executor_stack,
+                                       executor_stack_bytes);
+#endif
+        const context::transfer_t back = context::jump_fcontext(executor, nullptr);
+#if defined(__SANITIZE_ADDRESS__)
+        __sanitizer_finish_switch_fiber(fiber.asan_fake_stack_, &executor_stack,
+                                        &executor_stack_bytes);
+#endif
+        executor = back.fctx;
+    }
+};
+
+void* FiberBlock::take() {
+    auto& spare = spare_blocks();
+    if (!spare.empty()) {
+        void* fiber = spare.back();
+        spare.pop_back();
+        return fiber;
+    }
+    void* memory = mmap(nullptr, block_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) throw std::bad_alloc();
+    mprotect(memory, guard_bytes, PROT_NONE);
+    return static_cast<std::byte*>(memory) + block_bytes - head_bytes;
+}
+
+void FiberBlock::give_back(void* fiber) { spare_blocks().push_back(fiber); }
+
+void* FiberBlock::body_of(void* fiber) { return static_cast<std::byte*>(fiber) + body_at; }
+
+Fiber& World::start_fiber(void* block, Thread& thread, Label label, void (*enter)(void*, Co&),
+                          void (*drop)(void*), void* body) {
+    EXPECTS(!closing_);
+    auto& fiber = *new (block) Fiber(*this, enter, drop, body);
+    fiber.label = label;
+    fiber.id = next_id_++;
+    fiber.thread = thread.index();
+    fiber.stack_limit_ = static_cast<std::byte*>(block) + head_bytes - stack_bytes;
+#if defined(__SANITIZE_ADDRESS__)
+    // An unwound fiber may have left poison of its frames behind.
+    __asan_unpoison_memory_region(fiber.stack_limit_, stack_bytes - head_bytes);
+#endif
+    const std::size_t usable = stack_bytes - head_bytes;
+    fiber.context_ = context::make_fcontext(block, usable, &FiberCore::entry);
+    fiber.next_alive_ = alive_;
+    if (alive_ != nullptr) alive_->previous_alive_ = &fiber;
+    alive_ = &fiber;
+    ++fibers_alive_;
+    make_ready(fiber);
+    return fiber;
+}
+
+void Fiber::run() {
+    INVARIANT(state_ == State::fresh || state_ == State::ready);
+    state_ = State::running;
+    world_.running_ = this;
+    FiberCore::resume(*this);
+    world_.running_ = nullptr;
+    if (state_ == State::finished) {
+        id = 0;  // every FiberRef to it is void from here
+        FiberBlock::give_back(this);
+    }
+}
+
+void Fiber::finish() {
+    drop_(body_);
+    state_ = State::finished;
+    if (previous_alive_ != nullptr) previous_alive_->next_alive_ = next_alive_;
+    if (next_alive_ != nullptr) next_alive_->previous_alive_ = previous_alive_;
+    if (world_.alive_ == this) world_.alive_ = next_alive_;
+    --world_.fibers_alive_;
+    while (joiners_ != nullptr) {
+        Fiber* joiner = joiners_;
+        joiners_ = joiner->next_waiting_;
+        joiner->next_waiting_ = nullptr;
+        joiner->wake();
+    }
+}
+
+void Fiber::wake() {
+    if (world_.closing_) return;
+    EXPECTS(state_ == State::parked);
+    state_ = State::ready;
+    world_.make_ready(*this);
+}
+
+void Fiber::suspend() {
+    if (atomic_ != nullptr)
+        throw AssertionFailure(std::string("suspended inside an atomic section: ") + atomic_);
+    FiberCore::suspend(*this);
+    if (world_.closing_) throw Unwind();
+}
+
+World& Co::world() const { return fiber_.world_; }
+
+Thread& Co::thread() const { return *fiber_.world_.threads_[fiber_.thread]; }
+
+std::size_t Co::stack_left() const {
+    const auto* here = static_cast<const std::byte*>(__builtin_frame_address(0));
+    return here > fiber_.stack_limit_ ? static_cast<std::size_t>(here - fiber_.stack_limit_) : 0;
+}
+
+void Co::park(Label on) {
+    fiber_.waiting_for_ = on;
+    fiber_.state_ = Fiber::State::parked;
+    fiber_.suspend();
+}
+
+void Co::yield(Label why) {
+    fiber_.waiting_for_ = why;
+    fiber_.state_ = Fiber::State::ready;
+    fiber_.world_.make_ready(fiber_);
+    fiber_.suspend();
+}
+
+void Co::move_to(Thread& thread) {
+    fiber_.thread = thread.index();
+    yield("move to thread");
+}
+
+void Co::sleep(Duration duration) {
+    EXPECTS(duration.ns >= 0);
+    Timer timer(world(), thread(), "sleep", [this] { fiber_.wake(); });
+    timer.arm(world().now() + duration);
+    park("sleep");
+}
+
+Co::Atomic::Atomic(Fiber& fiber, const char* why) : fiber_(fiber), outer_(fiber.atomic_) {
+    fiber_.atomic_ = why;
+}
+
+Co::Atomic::~Atomic() { fiber_.atomic_ = outer_; }
+
+void FiberRef::join(Co& co) const {
+    Fiber* fiber = get();
+    if (fiber == nullptr) return;
+    co.fiber().next_waiting_ = fiber->joiners_;
+    fiber->joiners_ = &co.fiber();
+    co.park("join");
+}
+
+}  // namespace sim

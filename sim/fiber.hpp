@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fiber: one thread of simulated control, on a stack of its own.
+//
+// The Fiber object, its body and its frames live in one pooled block of memory with a guard page
+// below it, so that spawning takes no allocation. Blocks are kept for the life of the process:
+// a FiberRef may look at a finished fiber and find another id there.
+//
+// invariant  a fiber is in exactly one place: ready, running, parked, or finished
+#pragma once
+#include <cstdint>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+#include "sim/co.hpp"
+#include "sim/label.hpp"
+
+namespace sim {
+
+class World;
+class Thread;
+class WaitQueue;
+
+// Something the executor can run: a fiber to be resumed, a posted handler, an expired timer.
+class Runnable {
+public:
+    virtual ~Runnable() = default;
+    virtual void run() = 0;
+    Label label{"runnable"};
+    std::uint64_t id = 0;
+    std::uint32_t thread = 0;
+};
+
+class Fiber final : public Runnable {
+public:
+    // Makes a parked fiber ready. May be called from handlers and other fibers, never twice for
+    // one park.
+    void wake();
+
+    World& world() const { return world_; }
+    bool parked() const { return state_ == State::parked; }
+    Label waiting_for() const { return waiting_for_; }
+    void run() override;
+
+private:
+    friend class Co;
+    friend class World;
+    friend class WaitQueue;
+    friend class FiberRef;
+    friend struct FiberCore;
+    enum class State : std::uint8_t { fresh, ready, running, parked, finished };
+
+    Fiber(World& world, void (*enter)(void* body, Co& co), void (*drop)(void* body), void* body)
+        : world_(world), enter_(enter), drop_(drop), body_(body) {}
+    void suspend();  // switches to the executor; throws when the world closes
+    void finish();
+
+    World& world_;
+    void (*enter_)(void*, Co&);
+    void (*drop_)(void*);
+    void* body_;
+    void* context_ = nullptr;          // where to resume it
+    const char* atomic_ = nullptr;     // why it must not suspend now
+    Fiber* previous_alive_ = nullptr;  // all unfinished fibers of the world
+    Fiber* next_alive_ = nullptr;
+    Fiber* next_waiting_ = nullptr;  // the queue it waits in
+    const WaitQueue* queue_ = nullptr;
+    Fiber* joiners_ = nullptr;
+    std::byte* stack_limit_ = nullptr;
+    struct {
+        void* caught = nullptr;
+        unsigned uncaught = 0;
+    } exceptions_;
+    void* asan_fake_stack_ = nullptr;
+    Label waiting_for_{"nothing"};
+    State state_ = State::fresh;
+    bool service_ = false;
+};
+
+// Names a fiber also after it has finished.
+class FiberRef {
+public:
+    FiberRef() = default;
+    explicit FiberRef(Fiber& fiber) : fiber_(&fiber), id_(fiber.id) {}
+    // The fiber, or nullptr when it has finished.
+    Fiber* get() const { return fiber_ != nullptr && fiber_->id == id_ ? fiber_ : nullptr; }
+    // Suspends until the fiber has finished.
+    void join(Co& co) const;
+    std::uint64_t id() const { return id_; }
+
+private:
+    Fiber* fiber_ = nullptr;
+    std::uint64_t id_ = 0;
+};
+
+// A block for one fiber: [guard page | stack, growing down | Fiber | body].
+struct FiberBlock {
+    static constexpr std::size_t body_bytes_max = 1024;
+    static void* take();  // address of the Fiber
+    static void give_back(void* fiber);
+    static void* body_of(void* fiber);
+};
+
+}  // namespace sim

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/rng.hpp"
+
+#include <bit>
+
+#include "sim/check.hpp"
+#include "sim/label.hpp"
+
+namespace sim {
+namespace {
+
+std::uint64_t splitmix(std::uint64_t& state) {
+    std::uint64_t z = state += 0x9e3779b97f4a7c15U;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return z ^ (z >> 31);
+}
+
+}  // namespace
+
+RandomStream::RandomStream(std::uint64_t seed, std::string_view name) {
+    std::uint64_t state = seed ^ hash_text(name);
+    for (std::uint64_t& word : state_) word = splitmix(state);
+}
+
+std::uint64_t RandomStream::next() {
+    const std::uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+    const std::uint64_t t = state_[1] << 17;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= t;
+    state_[3] = std::rotl(state_[3], 45);
+    return result;
+}
+
+std::uint64_t RandomStream::below(std::uint64_t bound) {
+    EXPECTS(bound > 0);
+    // Rejection keeps it uniform; at most one retry on average.
+    const std::uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
+    std::uint64_t draw = next();
+    while (draw >= limit) draw = next();
+    return draw % bound;
+}
+
+std::int64_t RandomStream::between(std::int64_t low, std::int64_t high) {
+    EXPECTS(low <= high);
+    const auto span = static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
+    if (span == UINT64_MAX) return static_cast<std::int64_t>(next());
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(low) + below(span + 1));
+}
+
+bool RandomStream::chance(std::uint64_t numerator, std::uint64_t denominator) {
+    return below(denominator) < numerator;
+}
+
+}  // namespace sim

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/world.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/platform.hpp"
+#include "sim/wait_queue.hpp"
+#include "sim/wall_clock.hpp"
+
+namespace sim {
+namespace {
+
+class Posted final : public Runnable {
+public:
+    explicit Posted(std::vector<Runnable*>& spare) : spare_(spare) {}
+    void run() override {
+        const std::function<void()> now = std::exchange(handler, nullptr);
+        spare_.push_back(this);  // from here it may serve again
+        now();
+    }
+    std::function<void()> handler;
+
+private:
+    std::vector<Runnable*>& spare_;
+};
+
+std::string saturated_report(const Trace& trace) {
+    std::string text = "\nlast events:";
+    for (const TraceEvent& event : trace.last(50)) text += "\n  " + trace.to_line(event);
+    return text;
+}
+
+}  // namespace
+
+World::World(WorldOptions options)
+    : seed_(options.seed),
+      event_limit_(options.event_limit),
+      ready_(64),
+      schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
+      in_order_(schedule_->in_order()),
+      record_choices_(options.record_choices),
+      clock_(options.clock),
+      pace_(options.pace),
+      platform_(std::move(options.platform)) {
+    EXPECTS(clock_ != ClockMode::paced || pace_ > 0);
+    trace_.set_recording(options.record_trace);
+    add_thread("main", ThreadKind::main_loop);
+    if (clock_ == ClockMode::paced) pace_origin_wall_ns_ = wall_clock_ns();
+}
+
+World::~World() {
+    closing_ = true;
+    while (alive_ != nullptr) {
+        Fiber& fiber = *alive_;
+        if (fiber.state_ == Fiber::State::fresh) {
+            fiber.finish();
+            fiber.id = 0;
+            FiberBlock::give_back(&fiber);
+            continue;
+        }
+        fiber.state_ = Fiber::State::ready;
+        fiber.atomic_ = nullptr;
+        fiber.run();
+    }
+    for (std::size_t i = 0; i < ready_count_; ++i) {
+        Runnable* runnable = ready_[(ready_head_ + i) % ready_.size()];
+        if (auto* posted = dynamic_cast<Posted*>(runnable)) delete posted;
+    }
+    for (Runnable* spare : spare_posts_) delete spare;
+}
+
+Thread& World::add_thread(std::string name, ThreadKind kind) {
+    const auto index = static_cast<std::uint32_t>(threads_.size());
+    threads_.push_back(std::unique_ptr<Thread>(new Thread(index, std::move(name), kind)));
+    return *threads_.back();
+}
+
+RandomStream& World::rng(std::string_view name) {
+    for (auto& [known, stream] : streams_)
+        if (known == name) return *stream;
+    streams_.emplace_back(name, std::make_unique<RandomStream>(seed_, name));
+    return *streams_.back().second;
+}
+
+std::uint32_t World::choose(std::uint32_t n, Label label) {
+    EXPECTS(n > 0);
+    if (n == 1 || in_order_) return 0;
+    const std::uint32_t k = schedule_->choose(n, label);
+    INVARIANT(k < n);
+    if (record_choices_) choices_.push_back({label, n, k});
+    return k;
+}
+
+void World::post(Thread& thread, Label label, std::function<void()> handler) {
+    if (closing_) return;
+    Posted* posted = nullptr;
+    if (spare_posts_.empty()) {
+        posted = new Posted(spare_posts_);
+    } else {
+        posted = static_cast<Posted*>(spare_posts_.back());
+        spare_posts_.pop_back();
+    }
+    posted->label = label;
+    posted->id = next_id_++;
+    posted->thread = thread.index();
+    posted->handler = std::move(handler);
+    make_ready(*posted);
+}
+
+void World::make_ready(Runnable& runnable) {
+    if (ready_count_ == ready_.size()) {  // grow, keeping the order
+        std::vector<Runnable*> larger(ready_.size() * 2);
+        for (std::size_t i = 0; i < ready_count_; ++i)
+            larger[i] = ready_[(ready_head_ + i) % ready_.size()];
+        ready_ = std::move(larger);
+        ready_head_ = 0;
+    }
+    ready_[(ready_head_ + ready_count_++) & (ready_.size() - 1)] = &runnable;
+}
+
+void World::forget_ready(Runnable& runnable) {
+    const std::size_t mask = ready_.size() - 1;
+    std::size_t at = 0;
+    while (at < ready_count_ && ready_[(ready_head_ + at) & mask] != &runnable) ++at;
+    if (at == ready_count_) return;
+    for (; at + 1 < ready_count_; ++at)
+        ready_[(ready_head_ + at) & mask] = ready_[(ready_head_ + at + 1) & mask];
+    --ready_count_;
+}
+
+Runnable& World::take_ready() {
+    const std::size_t mask = ready_.size() - 1;
+    std::size_t k = 0;
+    if (!in_order_ && ready_count_ > 1) {
+        candidates_.clear();
+        for (std::size_t i = 0; i < ready_count_; ++i) {
+            const Runnable& runnable = *ready_[(ready_head_ + i) & mask];
+            candidates_.push_back({runnable.id, runnable.thread, runnable.label});
+        }
+        k = schedule_->pick(candidates_);
+        INVARIANT(k < ready_count_);
+        if (record_choices_)
+            choices_.push_back({"ready", static_cast<std::uint32_t>(ready_count_),
+                                static_cast<std::uint32_t>(k)});
+    }
+    Runnable& chosen = *ready_[(ready_head_ + k) & mask];
+    // Close the gap from the shorter side's end: what came earlier moves up by one.
+    for (std::size_t i = k; i > 0; --i)
+        ready_[(ready_head_ + i) & mask] = ready_[(ready_head_ + i - 1) & mask];
+    ready_head_ = (ready_head_ + 1) & mask;
+    --ready_count_;
+    return chosen;
+}
+
+bool World::step() {
+    EXPECTS(!turning_);
+    if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
+    if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
+    if (event_limit_ != 0 && events_run_ >= event_limit_)
+        throw EventLimit(fmt::format("more than {} events: the run does not end{}", event_limit_,
+                                     saturated_report(trace_)));
+    ++events_run_;
+    Runnable& next = take_ready();
+    trace_.mix(next.label.hash() + next.id * 0x9e3779b97f4a7c15U +
+               static_cast<std::uint64_t>(now_.ns));
+    turning_ = true;
+    try {
+        next.run();
+    } catch (...) {
+        if (!failure_) failure_ = std::current_exception();
+    }
+    turning_ = false;
+    if (failure_) rethrow_failure();
+    return true;
+}
+
+void World::rethrow_failure() {
+    const std::exception_ptr failure = std::exchange(failure_, nullptr);
+    try {
+        std::rethrow_exception(failure);
+    } catch (const AssertionFailure& broken) {
+        throw AssertionFailure(fmt::format("{}{}", broken.what(), saturated_report(trace_)));
+    }
+}
+
+bool World::run_until(const std::function<bool()>& condition) {
+    while (!condition())
+        if (!step()) return condition();
+    return true;
+}
+
+void World::run_until_idle() {
+    while (step()) {
+    }
+}
+
+void World::advance(Duration duration) {
+    const Instant end = now_ + duration;
+    while (true) {
+        while (ready_count_ > 0) step();
+        if (now_ >= end) return;
+        if (!advance_clock(end)) {
+            now_ = end;
+            return;
+        }
+    }
+}
+
+void World::finish_run(const bool& done) {
+    while (!done)
+        if (!step()) fail_stuck();
+}
+
+void World::fail_stuck() {
+    throw Deadlock(fmt::format("deadlock at {} ns: nothing can run and no date is due\n{}",
+                               now_.ns, waiting_report()) +
+                   saturated_report(trace_));
+}
+
+std::string World::waiting_report() const {
+    std::vector<const Fiber*> waiting;
+    for (const Fiber* fiber = alive_; fiber != nullptr; fiber = fiber->next_alive_)
+        if (fiber->parked() && !fiber->service_) waiting.push_back(fiber);
+    std::sort(waiting.begin(), waiting.end(),
+              [](const Fiber* a, const Fiber* b) { return a->id < b->id; });
+    std::string text;
+    for (const Fiber* fiber : waiting) {
+        text += fmt::format("fiber {} '{}' on thread '{}' waits for '{}'", fiber->id,
+                            fiber->label.name(), threads_[fiber->thread]->name(),
+                            fiber->waiting_for().name());
+        const Fiber* owner = fiber->queue_ != nullptr ? fiber->queue_->owner() : nullptr;
+        if (owner != nullptr)
+            text += fmt::format(", held by fiber {} '{}'", owner->id, owner->label.name());
+        text += '\n';
+    }
+    return text;
+}
+
+}  // namespace sim

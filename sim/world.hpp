@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// World: the clock, the order of events and everything that happens in one simulation.
+//
+// One executor runs one event at a time: a fiber until it suspends, a posted handler, an expired
+// timer. When nothing is ready the clock jumps to the next date. Which of several ready events
+// runs is the schedule's choice, so a world is a function of its options and of what it is told.
+//
+// invariant  events are ordered by (instant, sequence number) and the schedule's answers, nothing
+//            else: never by address, hash order or the wall clock
+#pragma once
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "sim/check.hpp"
+#include "sim/co.hpp"
+#include "sim/fiber.hpp"
+#include "sim/label.hpp"
+#include "sim/platform.hpp"
+#include "sim/rng.hpp"
+#include "sim/schedule.hpp"
+#include "sim/time.hpp"
+#include "sim/trace.hpp"
+
+namespace sim {
+
+enum class ClockMode : std::uint8_t {
+    simulated,  // jumps to the next event
+    paced,      // follows the wall clock by a factor
+    manual,     // moves only when told
+};
+
+enum class ThreadKind : std::uint8_t { main_loop, iothread, vcpu, worker };
+
+// A simulated thread: a label with meaning. Fibers of one thread interleave only where one waits.
+class Thread {
+public:
+    std::uint32_t index() const { return index_; }
+    const std::string& name() const { return name_; }
+    ThreadKind kind() const { return kind_; }
+
+private:
+    friend class World;
+    Thread(std::uint32_t index, std::string name, ThreadKind kind)
+        : index_(index), name_(std::move(name)), kind_(kind) {}
+    std::uint32_t index_;
+    std::string name_;
+    ThreadKind kind_;
+};
+
+// Runs a handler at a date. Handlers hold no Co: they wake or spawn fibers.
+class Timer final : public Runnable {
+public:
+    Timer(World& world, Thread& thread, Label label, std::function<void()> handler);
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+    ~Timer() override { cancel(); }
+
+    void arm(Instant at);  // also moves an armed one
+    void cancel();         // also one that has expired but not yet run
+    bool armed() const { return state_ != State::idle; }
+    Instant when() const { return at_; }
+    void run() override;
+
+private:
+    friend class World;
+    enum class State : std::uint8_t { idle, armed, expired };
+    World& world_;
+    std::function<void()> handler_;
+    Instant at_;
+    std::uint64_t sequence_ = 0;
+    std::size_t heap_index_ = 0;
+    State state_ = State::idle;
+};
+
+struct WorldOptions {
+    std::uint64_t seed = 0;
+    std::unique_ptr<Schedule> schedule;  // default: first in, first out
+    std::unique_ptr<Platform> platform;  // default: instant, host work takes no time
+    ClockMode clock = ClockMode::simulated;
+    double pace = 1.0;  // paced: simulated seconds per wall second
+    bool record_trace = false;
+    bool record_choices = false;
+    std::uint64_t event_limit = 0;  // 0: none; a run of more events fails as a livelock
+};
+
+// Nothing can run and no date is due, but fibers wait. what() lists who waits for whom.
+class Deadlock : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+// More events than WorldOptions::event_limit.
+class EventLimit : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+class World {
+public:
+    explicit World(WorldOptions options = {});
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
+    ~World();  // unwinds what is still parked
+
+    Instant now() const { return now_; }
+    std::uint64_t seed() const { return seed_; }
+    Trace& trace() { return trace_; }
+    Platform* platform() { return platform_.get(); }  // nullptr: instant
+
+    Thread& main_thread() { return *threads_.front(); }
+    Thread& add_thread(std::string name, ThreadKind kind);
+
+    // The stream with this name; the same one at each call.
+    RandomStream& rng(std::string_view name);
+    // A free choice of the model: 0 when n == 1, otherwise the schedule's answer, recorded.
+    std::uint32_t choose(std::uint32_t n, Label label);
+    const std::vector<Choice>& choices() const { return choices_; }
+
+    // An event in the trace, under the running fiber and the present time.
+    void emit(Label label, Subject subject = {}, std::uint64_t a = 0, std::uint64_t b = 0) {
+        trace_.emit(now_, running_ == nullptr ? 0 : running_->id, label, subject, a, b);
+    }
+
+    // Starts a fiber: `body(co)` runs as an event of its own.
+    template <class Body>
+    FiberRef spawn(Thread& thread, Label label, Body&& body) {
+        return FiberRef(make_fiber(thread, label, std::forward<Body>(body)));
+    }
+    // The same for a loop that waits for work for ever: it does not count as stuck.
+    template <class Body>
+    FiberRef spawn_service(Thread& thread, Label label, Body&& body) {
+        Fiber& fiber = make_fiber(thread, label, std::forward<Body>(body));
+        fiber.service_ = true;
+        return FiberRef(fiber);
+    }
+    // A deferred handler: an event of its own, never run inline.
+    void post(Thread& thread, Label label, std::function<void()> handler);
+
+    // Runs one event, moving the clock when nothing is ready. False: nothing left to run.
+    bool step();
+    // Runs until the condition holds (true) or nothing is left to run (false).
+    bool run_until(const std::function<bool()>& condition);
+    void run_until_idle();
+    // Runs everything due up to now + duration; the clock ends there. The one way to move a
+    // manual clock.
+    void advance(Duration duration);
+
+    // Runs body(co) in a fiber on the main thread until it ends, and gives its result.
+    // Throws Deadlock when it cannot end, AssertionFailure when a check fails on the way.
+    template <class Body>
+    auto run(Body&& body) {
+        using Result = std::invoke_result_t<Body&, Co&>;
+        bool done = false;
+        if constexpr (std::is_void_v<Result>) {
+            spawn(main_thread(), "run", [&](Co& co) { body(co), done = true; });
+            finish_run(done);
+        } else {
+            std::optional<Result> result;
+            spawn(main_thread(), "run", [&](Co& co) {
+                result.emplace(body(co));
+                done = true;
+            });
+            finish_run(done);
+            return std::move(*result);
+        }
+    }
+
+    // Paced clock: called while nothing is due; waits up to this much wall time for outside
+    // input and injects it. Returns false to end the run.
+    void set_idle_hook(std::function<bool(Duration wall)> hook) { idle_hook_ = std::move(hook); }
+
+    // Who waits for whom, in names; empty when nobody but services waits.
+    std::string waiting_report() const;
+    std::uint64_t events_run() const { return events_run_; }
+    std::size_t fibers_alive() const { return fibers_alive_; }
+    bool closing() const { return closing_; }
+
+private:
+    friend class Co;
+    friend class Fiber;
+    friend class Timer;
+    friend struct FiberCore;
+
+    template <class Body>
+    Fiber& make_fiber(Thread& thread, Label label, Body&& body) {
+        using Stored = std::decay_t<Body>;
+        static_assert(sizeof(Stored) <= FiberBlock::body_bytes_max);
+        void* block = FiberBlock::take();
+        void* place = FiberBlock::body_of(block);
+        auto* stored = new (place) Stored(std::forward<Body>(body));
+        return start_fiber(
+            block, thread, label, [](void* p, Co& co) { (*static_cast<Stored*>(p))(co); },
+            [](void* p) { static_cast<Stored*>(p)->~Stored(); }, stored);
+    }
+    Fiber& start_fiber(void* block, Thread& thread, Label label, void (*enter)(void*, Co&),
+                       void (*drop)(void*), void* body);
+    void make_ready(Runnable& runnable);
+    void forget_ready(Runnable& runnable);
+    Runnable& take_ready();
+    bool advance_clock(Instant limit);
+    void fire_due_timers();
+    void heap_push(Timer& timer);
+    void heap_remove(Timer& timer);
+    void heap_place(std::size_t index, Timer* timer);
+    void heap_sift(std::size_t index);
+    void rethrow_failure();
+    void finish_run(const bool& done);
+    [[noreturn]] void fail_stuck();
+
+    Instant now_;
+    std::uint64_t seed_;
+    std::uint64_t next_id_ = 1;
+    std::uint64_t events_run_ = 0;
+    std::uint64_t event_limit_;
+    Fiber* running_ = nullptr;
+    std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
+    std::size_t ready_head_ = 0;
+    std::size_t ready_count_ = 0;
+    std::vector<Timer*> timers_;  // a heap by (when, sequence)
+    std::vector<Candidate> candidates_;
+    std::unique_ptr<Schedule> schedule_;
+    bool in_order_;
+    bool record_choices_;
+    bool closing_ = false;
+    bool turning_ = false;
+    ClockMode clock_;
+    double pace_;
+    std::int64_t pace_origin_wall_ns_ = 0;
+    std::vector<Choice> choices_;
+    std::vector<std::unique_ptr<Thread>> threads_;
+    std::vector<std::pair<std::string, std::unique_ptr<RandomStream>>> streams_;
+    Trace trace_;
+    std::unique_ptr<Platform> platform_;
+    std::function<bool(Duration)> idle_hook_;
+    std::exception_ptr failure_;
+    Fiber* alive_ = nullptr;
+    std::size_t fibers_alive_ = 0;
+    std::vector<Runnable*> spare_posts_;
+};
+
+}  // namespace sim

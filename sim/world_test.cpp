@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds:   events run in the order (instant, sequence), waits end when they should, and a world
+//          that is stuck says who waits for whom.
+// Method:  small worlds, each with one thing to show.
+#include "sim/world.hpp"
+
+#include <string>
+#include <vector>
+
+#include "sim/sync.hpp"
+#include "sim/testing/catch.hpp"
+
+namespace sim {
+namespace {
+
+TEST_CASE("world: fibers and timers run by date, then by sequence", "[world]") {
+    World world;
+    std::string order;
+    for (const char name : {'a', 'b'})
+        world.spawn(world.main_thread(), "worker", [&order, name](Co& co) {
+            order += name;
+            co.sleep(microseconds(name == 'a' ? 20 : 10));
+            order += static_cast<char>(name - 'a' + 'A');
+        });
+    world.run_until_idle();
+    CHECK(order == "abBA");
+    CHECK(world.now().ns == 20'000);
+}
+
+TEST_CASE("world: run gives the body's result and a stuck body is a named deadlock", "[world]") {
+    World world;
+    CHECK(world.run([](Co& co) {
+        co.sleep(seconds(1));
+        return 42;
+    }) == 42);
+
+    Mutex mutex("the lock");
+    Event never("never set");
+    try {
+        world.run([&](Co& co) {
+            const MutexLock lock(co, mutex);
+            world.spawn(world.main_thread(), "second", [&](Co& inner) { mutex.lock(inner); });
+            never.wait(co);
+        });
+        FAIL("no deadlock was reported");
+    } catch (const Deadlock& deadlock) {
+        const std::string text = deadlock.what();
+        CHECK(text.find("'second' on thread 'main' waits for 'the lock', held by fiber") !=
+              text.npos);
+        CHECK(text.find("waits for 'never set'") != text.npos);
+    }
+}
+
+TEST_CASE("world: closing unwinds parked fibers through their destructors", "[world]") {
+    struct Counter {
+        explicit Counter(int& n) : n_(n) { ++n_; }
+        ~Counter() { --n_; }
+        int& n_;
+    };
+    int alive = 0;
+    {
+        World world;
+        Event never("never set");
+        for (int i = 0; i < 3; ++i)
+            world.spawn(world.main_thread(), "waiter", [&](Co& co) {
+                const Counter counter(alive);
+                never.wait(co);
+            });
+        world.run_until_idle();
+        CHECK(alive == 3);
+    }
+    CHECK(alive == 0);
+}
+
+TEST_CASE("world: an exception thrown and caught inside a fiber stays there", "[world]") {
+    World world;
+    CHECK(world.run([](Co& co) {
+        try {
+            throw std::runtime_error("inner");
+        } catch (const std::runtime_error&) {
+        }
+        co.yield("after the catch");
+        return std::uncaught_exceptions();
+    }) == 0);
+}
+
+TEST_CASE("world: suspending in an atomic section fails with its reason", "[world]") {
+    World world;
+    CHECK_THROWS_AS(world.run([](Co& co) {
+        const auto atomic = co.atomic("graph update");
+        co.yield("not allowed");
+    }),
+                    AssertionFailure);
+}
+
+TEST_CASE("world: same seed, same digest; a recorded run replays", "[world]") {
+    const auto run = [](std::unique_ptr<Schedule> schedule, std::vector<Choice>* record) {
+        World world({.schedule = std::move(schedule), .record_choices = true});
+        std::string order;
+        for (char name = 'a'; name < 'h'; ++name)
+            world.spawn(world.main_thread(), "worker", [&order, name](Co& co) {
+                for (int i = 0; i < 4; ++i) order += name, co.yield("turn");
+            });
+        world.run_until_idle();
+        if (record != nullptr) *record = world.choices();
+        return std::pair(order, world.trace().digest());
+    };
+    std::vector<Choice> record;
+    const auto first = run(random_schedule(7), &record);
+    CHECK(first == run(random_schedule(7), nullptr));
+    CHECK(first != run(random_schedule(8), nullptr));
+    CHECK(first == run(replay_schedule(record, 99), nullptr));
+}
+
+}  // namespace
+}  // namespace sim
