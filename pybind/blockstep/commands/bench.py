@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measure: rows of name, value, unit, from our benches and from the real qemu-img beside them.
+
+With NAME, only benches whose name contains it. Rates per CPU-second count user and system time of
+the whole program, so another program on the machine changes them less than wall time would.
+"""
+import json
+import pathlib
+import resource
+import subprocess
+import tempfile
+
+from blockstep.commands import CommandError, build_dir
+
+IMAGE_MIB = 64
+REQUESTS = 200_000
+
+
+def our_rows(name: str) -> list[dict]:
+    program = build_dir() / "blockstep-bench"
+    if not program.exists():
+        raise CommandError(f"there is no bench program: {program}")
+    done = subprocess.run([program, name], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandError(f"a bench failed with status {done.returncode}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def cpu_seconds_of(command: list) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise CommandError(f"{command[0]} {command[1]} failed: {done.stderr.strip()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def reference_rows(name: str) -> list[dict]:
+    """The real program on an image of the same shape: qcow2, every cluster allocated, in tmpfs."""
+    kinds = {"qemu-img bench qcow2 read": [], "qemu-img bench qcow2 overwrite": ["-w"]}
+    wanted = {row: flags for row, flags in kinds.items() if name in row}
+    if not wanted:
+        return []
+    tmpfs = pathlib.Path("/dev/shm")
+    rows = []
+    with tempfile.TemporaryDirectory(dir=tmpfs if tmpfs.is_dir() else None) as folder:
+        image = pathlib.Path(folder, "bench.qcow2")
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, f"{IMAGE_MIB}M"],
+                       check=True)
+        subprocess.run(["qemu-io", "-f", "qcow2", "-c", f"write -P 165 0 {IMAGE_MIB}M", image],
+                       check=True, stdout=subprocess.DEVNULL)
+        for row, flags in wanted.items():
+            seconds = cpu_seconds_of(["qemu-img", "bench", "-f", "qcow2", "-t", "writeback",
+                                      "-d", "32", "-s", "4096", "-c", str(REQUESTS), *flags, image])
+            rows.append({"name": row, "value": REQUESTS / seconds, "unit": "requests/CPU-s"})
+    return rows
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("name", nargs="?", default="", metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="print one JSON array of rows")
+
+
+def run(args) -> int:
+    rows = our_rows(args.name) + reference_rows(args.name)
+    if not rows:
+        raise CommandError(f"no bench has '{args.name}' in its name")
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        width = max(len(row["name"]) for row in rows)
+        for row in rows:
+            value = f"{row['value']:,.0f}" if row["value"] >= 1000 else f"{row['value']:.4g}"
+            print(f"{row['name']:{width}}  {value:>12}  {row['unit']}")
+    return 0
