@@ -118,7 +118,8 @@ CHOICES = {"unit": ("style", "unit"), "scenarios": ("scenarios",), "all": tuple(
 
 def add_arguments(parser) -> None:
     parser.add_argument("what", nargs="?", choices=CHOICES, default="all")
-    parser.add_argument("-k", metavar="EXPRESSION", help="only scenario tests that match (pytest -k)")
+    parser.add_argument("-k", metavar="EXPRESSION",
+                        help="only scenario tests that match (as pytest -k)")
 
 
 def run(args) -> int:
