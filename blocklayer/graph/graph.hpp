@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Graph: all nodes and edges, and every way to change them.
+//
+// The low-level changes take a Transaction, are made at once and judged together by refresh():
+// permissions are recomputed parents first over what is affected, each node's users are compared
+// pairwise, and the first refusal undoes everything. The high-level ones (attach, replace, append
+// ...) are one transaction each. None of them suspends.
+//
+// invariant  after every commit the stored permissions equal a recomputation from scratch
+// invariant  a failed change leaves no trace
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocklayer/errors.hpp"
+#include "blocklayer/graph/edge.hpp"
+#include "blocklayer/graph/transaction.hpp"
+
+namespace blocklayer {
+
+class BlockLayer;
+class Node;
+
+enum class Strict : bool { no, yes };  // yes: refuse where a job edge would have to stay behind
+
+class Graph {
+public:
+    explicit Graph(BlockLayer& layer) : layer_(layer) {}
+
+    // ---- changes, each one transaction -------------------------------------------------------
+    // A backend's or job's edge. The claim is what it wants; refused with a conflict's text.
+    Result<Edge*> attach_root(EdgeParent& parent, Node& child, std::string name,
+                              EdgeClass edge_class, Claim claim);
+    // A node's edge; its first permissions come from the parent's present users.
+    Result<Edge*> attach_child(Node& parent, Node& child, std::string name, RoleSet role);
+    void detach(Edge& edge);  // cannot fail; the edge is gone afterwards
+    // Changes what a root or job edge wants. Loosening never fails.
+    Status set_claim(Edge& edge, Claim claim);
+    // Moves every movable parent edge of `from` to `to`.
+    Status replace_node(Node& from, Node& to, Strict strict = Strict::no);
+    // Puts `top` (which has no child of that name yet) above `bottom` through an edge
+    // `edge_name`, and moves bottom's parents to it.
+    Status append(Node& top, Node& bottom, std::string edge_name, RoleSet role);
+    // The reverse for a filter: parents go to its child, its own edge is cut.
+    Status drop_filter(Node& filter);
+    // Gives the node another child of that role, or none (nullptr).
+    Status set_child(Node& parent, std::string edge_name, RoleSet role, Node* child);
+    // Recomputes below the node, e.g. after a filter changed what it asks for.
+    Status refresh(Node& node);
+
+    // ---- frozen edges: neither replaced nor removed -----------------------------------------
+    // Freezes the chain of filter and backing edges from top down to base (base excluded).
+    Status freeze_chain(Node& top, Node* base);
+    void unfreeze_chain(Node& top, Node* base);
+    void set_frozen(Edge& edge, bool frozen);
+    void set_never_freeze(Node& node);
+
+    // ---- building blocks --------------------------------------------------------------------
+    Result<Edge*> attach(Transaction& tx, EdgeParent& parent, Node& child, std::string name,
+                         EdgeClass edge_class, RoleSet role, Claim claim);
+    void detach(Transaction& tx, Edge& edge);
+    void move(Transaction& tx, Edge& edge, Node& to);
+    void set_claim(Transaction& tx, Edge& edge, Claim claim);
+    Status replace_parents(Transaction& tx, Node& from, Node& to, Strict strict);
+    // Recomputes and checks everything that the changes so far touch below these nodes.
+    Status refresh(Transaction& tx, std::span<Node* const> nodes);
+    // As refresh, with pending read-only states of a reopen.
+    using WritableFn = std::function<bool(const Node&)>;
+    Status refresh(Transaction& tx, std::span<Node* const> nodes, const WritableFn& writable_after);
+
+    // ---- questions ---------------------------------------------------------------------------
+    // Is `below` reachable from `above` over child edges (or the same node)?
+    bool reaches(const Node& above, const Node& below) const;
+    // Every pair at every node, every claim recomputed: text of the first difference, or "".
+    std::string check_whole() const;
+    // All edges in a stable order, one line each with both permission sets.
+    std::string dump() const;
+    std::size_t edge_count() const { return edges_.size(); }
+
+private:
+    struct Update;
+    BlockLayer& layer_;
+    std::map<const Edge*, std::unique_ptr<Edge>> edges_;  // owner only; never walked in order
+};
+
+}  // namespace blocklayer

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// Node: one driver instance with its children, its users and its requests in flight.
+//
+// Nodes are shared: NodeRef holds one across suspension points. When the last reference goes, the
+// node is queued and closed by the layer (closing may have to wait, and a destructor cannot).
+//
+// invariant  in_flight equals the number of requests begun and not ended
+// units      bytes
+#pragma once
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocklayer/drivers/driver.hpp"
+#include "blocklayer/errors.hpp"
+#include "blocklayer/graph/edge.hpp"
+#include "blocklayer/requests/tracked.hpp"
+#include "sim/sync.hpp"
+#include "sim/trace.hpp"
+
+namespace sim {
+class Thread;
+}
+
+namespace blocklayer {
+
+class BlockLayer;
+class DirtyBitmap;
+class Graph;
+
+enum class DetectZeroes : std::uint8_t { off, on, unmap };
+
+// The options every node has. source: QAPI BlockdevOptions base members.
+struct NodeFlags {
+    bool read_only = false;
+    bool auto_read_only = false;
+    bool force_share = false;
+    bool no_io = false;     // opened for looking at metadata only
+    bool inactive = false;  // handed over to another process
+    bool discard_unmap = false;
+    bool no_flush = false;  // cache.no-flush
+    bool direct = false;    // cache.direct
+    DetectZeroes detect_zeroes = DetectZeroes::off;
+};
+
+// One reason against one class of operations on a node (the older op blockers).
+struct OpBlocker {
+    std::uint32_t operations;  // bits of Op
+    std::string reason;
+};
+
+class Node final : public EdgeParent {
+public:
+    ~Node() override;
+
+    BlockLayer& layer() const { return layer_; }
+    const std::string& name() const { return name_; }
+    const DriverSpec& spec() const { return *spec_; }
+    Driver& driver() const { return *driver_; }
+    const NodeFlags& flags() const { return flags_; }
+    bool read_only() const { return flags_.read_only; }
+    bool writable() const { return !flags_.read_only && !flags_.inactive; }
+    std::uint64_t length() const { return length_; }
+    const Limits& limits() const { return limits_; }
+    sim::Thread& thread() const { return *thread_; }
+    sim::Subject subject() const { return subject_; }
+    // Options as given, with children as the reference keeps them; for reopen and queries.
+    const Value& options() const { return options_; }
+    const std::string& filename() const { return filename_; }
+
+    const std::vector<Edge*>& parents() const { return parents_; }    // newest first
+    const std::vector<Edge*>& children() const { return children_; }  // newest first
+    Edge* child(std::string_view edge_name) const;                    // nullptr: none
+    Edge* file() const { return child("file"); }
+    Edge* backing() const { return child("backing"); }
+    Edge* cow_child() const;       // the backing image, not a filter's "backing"
+    Edge* filtered_child() const;  // a filter's data
+    Edge* primary_child() const;
+    bool is_filter() const { return spec_->kind == DriverKind::filter; }
+    bool implicit() const { return implicit_; }
+    Claim cumulative() const;  // union of used, intersection of shared, over all parents
+
+    // EdgeParent
+    std::string describe() const override { return "node '" + name_ + "'"; }
+    std::string describe_2_9() const override;
+    Node* as_node() override { return this; }
+    void drained_begin(Edge& edge) override;
+    void drained_end(Edge& edge) override;
+    bool busy(const Edge& edge) const override;
+    void child_resized(Edge& edge) override;
+
+    bool drained() const { return drains_ > 0; }
+    std::uint64_t in_flight() const { return in_flight_; }
+
+    std::vector<OpBlocker>& op_blockers() { return op_blockers_; }
+    std::vector<std::unique_ptr<DirtyBitmap>>& dirty_bitmaps() { return dirty_bitmaps_; }
+    TrackedRequests& tracked() { return tracked_; }
+    // write generation: flush has nothing to do when nothing was written since the last one.
+    std::uint64_t write_generation = 0;
+    std::uint64_t flushed_generation = 0;
+    std::uint64_t highest_write_end = 0;  // wr_highest_offset of query-blockstats
+
+private:
+    friend class BlockLayer;
+    friend class Graph;
+    friend class NodeRef;
+    friend class OpenContext;
+    friend class RequestLayer;
+    friend class Drain;
+    friend class Reopen;
+    Node(BlockLayer& layer, std::string name, const DriverSpec& spec);
+
+    BlockLayer& layer_;
+    std::string name_;
+    const DriverSpec* spec_;
+    std::unique_ptr<Driver> driver_;
+    NodeFlags flags_;
+    Limits limits_;
+    std::uint64_t length_ = 0;
+    sim::Thread* thread_;
+    sim::Subject subject_;
+    Value options_;
+    std::string filename_;
+    std::vector<Edge*> parents_;
+    std::vector<Edge*> children_;
+    std::vector<OpBlocker> op_blockers_;
+    std::vector<std::unique_ptr<DirtyBitmap>> dirty_bitmaps_;
+    TrackedRequests tracked_;
+    sim::WaitQueue idle_{"node becomes idle"};
+    std::uint64_t in_flight_ = 0;
+    std::uint64_t references_ = 0;
+    std::uint32_t rank_ = 0;  // above every child's: the order of permission updates
+    int drains_ = 0;
+    bool implicit_ = false;       // made by a job without a name from the user
+    bool monitor_owned_ = false;  // blockdev-add holds a reference
+    bool never_freeze_ = false;
+    bool opened_ = false;
+};
+
+// Keeps a node alive.
+class NodeRef {
+public:
+    NodeRef() = default;
+    explicit NodeRef(Node* node);
+    NodeRef(const NodeRef& other) : NodeRef(other.node_) {}
+    NodeRef(NodeRef&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+    NodeRef& operator=(NodeRef other) noexcept {
+        std::swap(node_, other.node_);
+        return *this;
+    }
+    ~NodeRef();
+    Node* get() const { return node_; }
+    Node* operator->() const { return node_; }
+    Node& operator*() const { return *node_; }
+    explicit operator bool() const { return node_ != nullptr; }
+
+private:
+    Node* node_ = nullptr;
+};
+
+}  // namespace blocklayer

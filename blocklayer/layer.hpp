@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// BlockLayer: one virtual machine's block layer. Owns its nodes, named backends, jobs and events.
+//
+// Several may live in one world (two machines on one image); they share nothing but the HostStore.
+#pragma once
+#include <any>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocklayer/errors.hpp"
+#include "blocklayer/graph/backend.hpp"
+#include "blocklayer/graph/graph.hpp"
+#include "blocklayer/graph/node.hpp"
+#include "blocklayer/value.hpp"
+#include "sim/host_store.hpp"
+#include "sim/world.hpp"
+
+namespace blocklayer {
+
+class JobList;
+
+// Which release's wording permission conflicts have.
+enum class Compat : std::uint8_t { v2_9, v7_2 };
+
+// Scarce resources: small ones make rare orders common.
+struct LayerLimits {
+    std::uint64_t qcow2_l2_cache_bytes = 0;        // 0: the format's own default
+    std::uint64_t qcow2_refcount_cache_bytes = 0;  // 0: the format's own default
+    std::uint32_t job_slots = 16;                  // requests a copying job has in flight
+    std::uint64_t job_chunk_bytes = 1024 * 1024;
+};
+
+struct LayerOptions {
+    Compat compat = Compat::v7_2;
+    LayerLimits limits;
+};
+
+struct QmpEvent {
+    std::string name;  // "BLOCK_JOB_READY"
+    Value data;        // null: none
+    sim::Instant at;
+};
+
+class BlockLayer {
+public:
+    BlockLayer(sim::World& world, sim::HostStore& store, LayerOptions options = {});
+    BlockLayer(const BlockLayer&) = delete;
+    BlockLayer& operator=(const BlockLayer&) = delete;
+    ~BlockLayer();  // drops everything as it is; shut_down() closes properly
+
+    sim::World& world() const { return world_; }
+    sim::HostStore& store() const { return store_; }
+    Graph& graph() { return graph_; }
+    Compat compat() const { return options_.compat; }
+    const LayerLimits& limits() const { return options_.limits; }
+    JobList& jobs() { return *jobs_; }
+
+    // ---- nodes -------------------------------------------------------------------------------
+    Node* find_node(std::string_view name) const;           // nullptr: none
+    std::vector<Node*> nodes() const;                       // in order of creation
+    // By backend name first, then by node name, as most commands look devices up.
+    Node* find_device_or_node(std::string_view name) const;
+    // Opens a node from blockdev-add options (validated here). The caller's reference keeps it.
+    // errors: schema errors; what the drivers say; nothing remains of a failed open.
+    Result<NodeRef> open(sim::Co& co, const Value& options, NodeFlags inherited = {});
+    // A node by filename, format probed unless given in options: for tools and backing files.
+    Result<NodeRef> open_file(sim::Co& co, std::string_view filename, Value options,
+                              NodeFlags inherited = {});
+    // A node that a job or the layer makes itself: no options, a driver instance given.
+    // An empty name is generated, as for inline children.
+    Result<NodeRef> make_node(std::string_view name, const DriverSpec& spec,
+                              std::unique_ptr<Driver> driver, NodeFlags flags, bool implicit);
+    // blockdev-add / blockdev-del: the monitor's own reference.
+    Status add_monitor_node(sim::Co& co, const Value& options);
+    Status remove_monitor_node(sim::Co& co, std::string_view name);
+    // Re-reads length and limits after the driver changed them; tells the parents.
+    IoStatus refresh_length(sim::Co& co, Node& node);
+    void refresh_limits(Node& node);
+    std::string generate_node_name();
+
+    // Closes nodes nobody refers to. Commands call it before they reply; without it a deferred
+    // event does it.
+    void reap(sim::Co& co);
+    // Cancels jobs, detaches backends, closes all nodes.
+    void shut_down(sim::Co& co);
+
+    // ---- backends ----------------------------------------------------------------------------
+    const std::vector<BlockBackend*>& backends() const { return backends_; }  // oldest first
+    BlockBackend* find_backend(std::string_view name) const;       // by monitor name
+    BlockBackend* find_device_backend(std::string_view id) const;  // by device id or QOM path
+
+    // ---- op blockers: a command's view of what a node may be used for ------------------------
+    // nullptr: allowed; otherwise the first (newest) reason.
+    const std::string* blocked(const Node& node, std::uint32_t operation) const;
+    // "Node 'x' is busy: <reason>"
+    Status check_blocked(const Node& node, std::uint32_t operation) const;
+
+    // ---- events ------------------------------------------------------------------------------
+    void emit_event(std::string name, Value data = {});
+    using EventSink = std::function<void(const QmpEvent&)>;
+    void add_event_sink(EventSink sink) { sinks_.push_back(std::move(sink)); }
+
+    // The machine above asked to be stopped by a backend (werror=stop); set by the machine.
+    std::function<void()> stop_machine;
+    // Rooms above keep their one object here (the machine, the monitor): blocklayer knows no type.
+    std::map<std::string, std::any> extensions;
+
+private:
+    friend class BlockBackend;
+    friend class NodeRef;
+    friend class OpenContext;
+    friend class Reopen;
+    void release(Node& node);  // the last reference went
+    void close_node(sim::Co& co, std::unique_ptr<Node> node);
+
+    sim::World& world_;
+    sim::HostStore& store_;
+    LayerOptions options_;
+    Graph graph_;
+    std::vector<std::unique_ptr<Node>> nodes_;  // in order of creation
+    std::map<std::string, Node*, std::less<>> nodes_by_name_;
+    std::vector<Node*> unreferenced_;
+    std::vector<NodeRef> monitor_nodes_;
+    std::vector<BlockBackend*> backends_;
+    std::vector<EventSink> sinks_;
+    std::unique_ptr<JobList> jobs_;
+    std::uint64_t next_generated_name_ = 0;
+    bool reaping_posted_ = false;
+};
+
+// The operations of the older blockers. source: the sixteen types commands still ask for.
+enum Op : std::uint32_t {
+    op_backup_source = 1u << 0,
+    op_backup_target = 1u << 1,
+    op_change = 1u << 2,
+    op_commit_source = 1u << 3,
+    op_commit_target = 1u << 4,
+    op_dataplane = 1u << 5,
+    op_drive_del = 1u << 6,
+    op_eject = 1u << 7,
+    op_external_snapshot = 1u << 8,
+    op_internal_snapshot = 1u << 9,
+    op_internal_snapshot_delete = 1u << 10,
+    op_mirror_source = 1u << 11,
+    op_mirror_target = 1u << 12,
+    op_resize = 1u << 13,
+    op_stream = 1u << 14,
+    op_replace = 1u << 15,
+    op_all = (1u << 16) - 1,
+};
+
+}  // namespace blocklayer
