@@ -6,6 +6,7 @@ failed, a test program that dies without a count as one failed test.
 """
 import dataclasses
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import xml.etree.ElementTree
 
 from blockstep.commands import CommandError, build_dir, source_dir
 
-# Where tests in Python live; .ci is named because pytest does not look into hidden folders.
+# Where tests in Python live.
 PYTEST_FOLDERS = ("pybind", "scenarios", "iotests/cases", "iotests/runner")
 CATCH_COUNTS = re.compile(
     r"^test cases: +\d+(?: \| +(?P<passed>\d+) passed)?(?: \| +(?P<failed>\d+) failed)?"
@@ -79,14 +80,14 @@ def run_ctest() -> Count:
     return count
 
 
-def run_pytest(paths: list[str], name: str, extra: list[str]) -> Count:
+def run_pytest(name: str, root: pathlib.Path, arguments: list[str]) -> Count:
     report = build_dir() / f"pytest-{name}.xml"
     report.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--rootdir", source_dir(),
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", root,
          "--import-mode=importlib", "-p", "no:cacheprovider", f"--junitxml={report}",
-         *extra, *paths],
-        cwd=source_dir(), check=False)
+         *arguments],
+        cwd=root, check=False)
     if not report.exists():
         return Count(failed=1)
     return count_junit(xml.etree.ElementTree.parse(report).getroot(), done.returncode == 0)
@@ -98,7 +99,7 @@ def run_style() -> Count:
         return Count()
     tidy = subprocess.run([sys.executable, source_dir() / ".ci/tidy.py"], check=False)
     return Count(int(tidy.returncode == 0), int(tidy.returncode != 0)) + run_pytest(
-        [".ci"], "style", [])
+        "style", source_dir() / ".ci", [])
 
 
 def run_unit(_args) -> Count:
@@ -109,7 +110,7 @@ def run_scenarios(args) -> Count:
     folders = [folder for folder in PYTEST_FOLDERS if (source_dir() / folder).is_dir()]
     if not folders:
         raise CommandError("there are no scenarios to test")
-    return run_pytest(folders, "scenarios", ["-k", args.k] if args.k else [])
+    return run_pytest("scenarios", source_dir(), folders + (["-k", args.k] if args.k else []))
 
 
 PARTS = {"style": lambda _args: run_style(), "unit": run_unit, "scenarios": run_scenarios}
