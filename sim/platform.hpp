@@ -3,11 +3,21 @@
 //
 // The clock of the platform is moved only while one of its resources is in use.
 #pragma once
+#include <cstdint>
+
 #include "sim/time.hpp"
 
 namespace sim {
 
 class Co;
+
+// How long one disk takes. Each call suspends until the disk has moved that many bytes.
+class DiskTime {
+public:
+    virtual ~DiskTime() = default;
+    virtual void read(Co& co, std::uint64_t bytes) = 0;
+    virtual void write(Co& co, std::uint64_t bytes) = 0;
+};
 
 class Platform {
 public:
