@@ -4,7 +4,8 @@
 //
 // A type is named: the built-ins "str", "int", "number", "bool", "null", "any", "size", "int32",
 // "uint32" ...; a registered enum, struct, union or alternate; "[T]" is a list of T.
-// source  QAPI: docs/devel/qapi-code-gen of the reference describes the language and the wire forms.
+// source  QAPI: docs/devel/qapi-code-gen of the reference describes the language and the wire
+// forms.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -39,9 +40,9 @@ struct TypeSpec {
     enum class Meta : std::uint8_t { enumeration, object, alternate };
     std::string name;
     Meta meta = Meta::object;
-    std::vector<std::string> values;   // enumeration, in the reference's order
-    std::vector<MemberSpec> members;   // object; alternate: the branches (name, type)
-    std::string tag;                   // object: the member that selects a variant; empty: none
+    std::vector<std::string> values;  // enumeration, in the reference's order
+    std::vector<MemberSpec> members;  // object; alternate: the branches (name, type)
+    std::string tag;                  // object: the member that selects a variant; empty: none
     std::vector<Variant> variants;
 };
 
