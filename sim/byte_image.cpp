@@ -94,7 +94,9 @@ std::uint64_t count_chunks(void* node, unsigned height) {
 }
 
 // Chunks below one child of a node of this height.
-std::uint64_t span_of_child(unsigned height) { return std::uint64_t{1} << (fan_bits * (height - 1)); }
+std::uint64_t span_of_child(unsigned height) {
+    return std::uint64_t{1} << (fan_bits * (height - 1));
+}
 
 // Makes the inner node behind the link our own.
 Inner& own(void*& link) {
@@ -231,8 +233,8 @@ ByteImage::~ByteImage() { release(root_, height_); }
 void ByteImage::resize(std::uint64_t size) {
     EXPECTS(size <= size_max);
     if (size < size_) {
-        const std::uint64_t in_last = size % chunk_bytes;
-        if (in_last != 0) zero(size, std::min(chunk_bytes - in_last, size_ - size), Backing::release);
+        const std::uint64_t rest_of_chunk = (chunk_bytes - size % chunk_bytes) % chunk_bytes;
+        zero(size, std::min(rest_of_chunk, size_ - size), Backing::release);
         ByteTree::erase_chunks(*this, (size + chunk_bytes - 1) / chunk_bytes, no_chunk);
     }
     size_ = size;
