@@ -25,7 +25,7 @@ ALLOWED = {
         "sim/*posix_store*": "timestamps of real files",
     },
     "leftovers": {".ci/*": "the rule and its tests name them"},
-    "pointer-order": {"sim/resources.cpp": "a set of SimGrid's own type, asked only if it is empty"},
+    "pointer_order": {"sim/resources.cpp": "a set of SimGrid's own type, asked only if it is empty"},
     "skipped": {".ci/*": "the rule and its tests name them"},
 }
 
