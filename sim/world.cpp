@@ -50,7 +50,8 @@ World::World(WorldOptions options)
     if (clock_ == ClockMode::paced) pace_origin_wall_ns_ = wall_clock_ns();
 }
 
-World::~World() {
+void World::close() {
+    if (closing_) return;
     closing_ = true;
     while (alive_ != nullptr) {
         Fiber& fiber = *alive_;
@@ -69,6 +70,8 @@ World::~World() {
         if (auto* posted = dynamic_cast<Posted*>(runnable)) delete posted;
     }
     for (Runnable* spare : spare_posts_) delete spare;
+    ready_count_ = 0;
+    spare_posts_.clear();
 }
 
 Thread& World::add_thread(std::string name, ThreadKind kind) {

@@ -109,7 +109,10 @@ public:
     explicit World(WorldOptions options = {});
     World(const World&) = delete;
     World& operator=(const World&) = delete;
-    ~World();  // unwinds what is still parked
+    ~World() { close(); }
+    // Unwinds what is still parked, newest fiber first. Nothing runs afterwards, so that owners of
+    // what the fibers used can drop it while the world's clock and trace are still there.
+    void close();
 
     Instant now() const { return now_; }
     std::uint64_t seed() const { return seed_; }

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a scenario can be told went wrong."""
+import dataclasses
+import errno
+import os
+
+
+class BlockstepError(Exception):
+    """Base of everything that the simulated world reports."""
+
+
+class QmpError(BlockstepError):
+    """A refused QMP command: `cls` is QAPI's error class, `desc` the sentence."""
+
+    def __init__(self, cls: str, desc: str):
+        super().__init__(desc)
+        self.cls = cls
+        self.desc = desc
+
+
+@dataclasses.dataclass(frozen=True)
+class Party:
+    """One end of a permission conflict: who, and through which edge."""
+
+    description: str
+    edge: str
+
+
+class PermissionRefused(QmpError):
+    """A command was refused because two users of a node do not get along.
+
+    node: its node-name. permissions: QAPI names of what clashes. requires: who needs them.
+    unshares: who does not let others have them.
+    """
+
+    def __init__(self, cls: str, desc: str, node: str, permissions: tuple[str, ...],
+                 requires: Party, unshares: Party):
+        super().__init__(cls, desc)
+        self.node = node
+        self.permissions = permissions
+        self.requires = requires
+        self.unshares = unshares
+
+
+class GuestIoError(BlockstepError):
+    """A guest's request failed; `errno` is what its driver made of the device's status."""
+
+    def __init__(self, number: int):
+        super().__init__(f"{errno.errorcode.get(number, number)}: {os.strerror(number)}")
+        self.errno = number
+
+
+class HostError(BlockstepError):
+    """An operation on a host store failed; `errno` is the host's."""
+
+    def __init__(self, number: int, path: str):
+        super().__init__(f"{path}: {os.strerror(number)}")
+        self.errno = number
+        self.path = path
+
+
+class Deadlock(BlockstepError):
+    """Nothing can run and no date is due, but somebody waits; the text says who for whom."""
+
+
+class EventLimit(BlockstepError):
+    """More events than the world's event_limit."""
+
+
+class AssertionFailure(BlockstepError):
+    """An invariant of the simulation is broken; the text ends with the last events."""
+
+
+class Timeout(BlockstepError):
+    """Simulated time ran out for what was awaited."""
+
+
+class Cancelled(BaseException):
+    """Raised inside a task that was cancelled."""
+
+
+class WrongData(BlockstepError):
+    """A guest read what it never wrote, or lost what it was promised."""
+
+
+class TraceError(BlockstepError):
+    """A recorded trace cannot be understood; names file and line."""
