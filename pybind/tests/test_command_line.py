@@ -10,7 +10,8 @@ import xml.etree.ElementTree
 import pytest
 
 from blockstep.commands import source_dir
-from blockstep.commands.test import Count, count_catch, count_junit
+from blockstep.commands.test import (Count, count_catch, count_ctest, count_junit,
+                                     read_report)
 
 
 def told(*command) -> str:
@@ -71,3 +72,22 @@ def test_pytest_report_is_counted(cases, ok, count):
     report = f"<testsuites><testsuite>{cases}</testsuite></testsuites>"
     root = xml.etree.ElementTree.fromstring(report)
     assert count_junit(root, ok) == count
+
+
+@pytest.mark.parametrize("cases, count", [
+    ('<testcase status="run"><system-out>All tests passed (2 assertions in 2 test cases)'
+     '</system-out></testcase><testcase status="fail"><system-out>Killed</system-out></testcase>',
+     Count(2, 1)),
+    ('<testcase status="notrun"/>', Count(0, 1)),
+    ("", Count(0, 1)),
+])
+def test_ctest_report_is_counted(cases, count):
+    assert count_ctest(xml.etree.ElementTree.fromstring(f"<testsuite>{cases}</testsuite>")) == count
+
+
+@pytest.mark.parametrize("text", [None, "", "<testsuite><testcase>"])
+def test_a_lost_report_is_a_failure(tmp_path, text):
+    path = tmp_path / "report.xml"
+    if text is not None:
+        path.write_text(text)
+    assert count_ctest(read_report(path)) == count_junit(read_report(path), True) == Count(0, 1)

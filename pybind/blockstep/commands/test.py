@@ -53,7 +53,7 @@ def count_junit(root: xml.etree.ElementTree.Element, ok: bool) -> Count:
         count += Count(failed=1) if bad else Count(passed=1)
         if case.find("skipped") is not None:
             print(f"skipped, so not shown to hold: {case.get('classname')}::{case.get('name')}")
-    if not ok and count.failed == 0:
+    if (not ok or count == Count()) and count.failed == 0:
         count.failed += 1
     return count
 
@@ -64,6 +64,22 @@ def plain_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in drop}
 
 
+def read_report(path: pathlib.Path) -> xml.etree.ElementTree.Element:
+    """The XML a test tool wrote; without cases if it died before or wrote what is not XML."""
+    try:
+        return xml.etree.ElementTree.parse(path).getroot()
+    except (OSError, xml.etree.ElementTree.ParseError) as error:
+        print(f"no report of the tests: {error}")
+        return xml.etree.ElementTree.Element("testsuite")
+
+
+def count_ctest(root: xml.etree.ElementTree.Element) -> Count:
+    """Test cases in all Catch programs that ctest ran; having run none is a failure."""
+    programs = [count_catch(case.findtext("system-out") or "", case.get("status") == "run")
+                for case in root.iter("testcase")]
+    return sum(programs, Count()) if programs else Count(failed=1)
+
+
 def run_ctest() -> Count:
     report = build_dir() / "ctest.xml"
     report.unlink(missing_ok=True)
@@ -72,12 +88,7 @@ def run_ctest() -> Count:
          "--output-junit", report, "--test-output-size-passed", "1000000",
          "--test-output-size-failed", "100000000"],
         env=plain_environment(), check=False)
-    if not report.exists():
-        return Count(failed=1)
-    count = Count()
-    for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
-        count += count_catch(case.findtext("system-out") or "", case.get("status") == "run")
-    return count
+    return count_ctest(read_report(report))
 
 
 def run_pytest(name: str, root: pathlib.Path, arguments: list[str]) -> Count:
@@ -88,9 +99,7 @@ def run_pytest(name: str, root: pathlib.Path, arguments: list[str]) -> Count:
          "--import-mode=importlib", "-p", "no:cacheprovider", f"--junitxml={report}",
          *arguments],
         cwd=root, check=False)
-    if not report.exists():
-        return Count(failed=1)
-    return count_junit(xml.etree.ElementTree.parse(report).getroot(), done.returncode == 0)
+    return count_junit(read_report(report), done.returncode == 0)
 
 
 def run_style() -> Count:
