@@ -25,7 +25,9 @@ ALLOWED = {
         "sim/*posix_store*": "timestamps of real files",
     },
     "leftovers": {".ci/*": "the rule and its tests name them"},
-    "pointer_order": {"sim/resources.cpp": "a set of SimGrid's own type, asked only if it is empty"},
+    "pointer_order": {
+        "sim/resources.cpp": "a set of SimGrid's own type, asked only if it is empty",
+    },
     "skipped": {".ci/*": "the rule and its tests name them"},
 }
 
