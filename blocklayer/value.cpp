@@ -19,6 +19,12 @@ Value Value::dict(std::initializer_list<Member> members) {
     return value;
 }
 
+Value Value::dict_of(Dict members) {
+    Value value;
+    value.data_ = std::move(members);
+    return value;
+}
+
 bool Value::as_bool() const {
     EXPECTS(is_bool());
     return std::get<bool>(data_);

@@ -38,6 +38,7 @@ public:
     Value(std::string_view text) : data_(std::string(text)) {}
     static Value list(std::initializer_list<Value> items = {});
     static Value dict(std::initializer_list<Member> members = {});
+    static Value dict_of(Dict members);  // whose names are known to differ
 
     bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
     bool is_bool() const { return std::holds_alternative<bool>(data_); }

@@ -61,7 +61,8 @@ Result<Value> execute(sim::Co& co, BlockLayer& layer, std::string_view name,
     if (spec == nullptr)
         return Unexpected(Error{.error_class = ErrorClass::command_not_found,
                                 .text = fmt::format("The command {} has not been found", name)});
-    const Value given = arguments.is_null() ? Value::dict() : arguments;
+    static const Value none = Value::dict();
+    const Value& given = arguments.is_null() ? none : arguments;
     TRY(check_arguments(*spec, given));
     Result<Value> result = spec->run(co, layer, given);
     layer.reap(co);

@@ -20,13 +20,13 @@ class BlockLayer;
 using CommandFn = Result<Value> (*)(sim::Co& co, BlockLayer& layer, const Value& arguments);
 
 struct CommandSpec {
-    std::string name;                 // "blockdev-add"
-    std::vector<MemberSpec> args;     // used when args_type is empty
-    std::string args_type;            // arguments are this type's members, e.g. BlockdevOptions
-    std::string returns;              // type name; empty: {} (nothing)
+    std::string name;              // "blockdev-add"
+    std::vector<MemberSpec> args;  // used when args_type is empty
+    std::string args_type;         // arguments are this type's members, e.g. BlockdevOptions
+    std::string returns;           // type name; empty: {} (nothing)
     CommandFn run = nullptr;
-    bool any_arguments = false;       // gen=false: arguments are not checked here (device_add)
-    std::string source;               // schema file and command
+    bool any_arguments = false;  // gen=false: arguments are not checked here (device_add)
+    std::string source;          // schema file and command
 };
 
 class CommandRegistration {

@@ -125,15 +125,21 @@ bool is_of_kind(const Value& value, Builtin::Kind kind) {
     return false;
 }
 
+// Commands run on small stacks, and what follows the check recurses as deeply as the value does.
+constexpr int depth_max = 100;
+
 // Where a value stands: the whole path for most messages, its last name for some.
 struct Place {
     std::string path;
     std::string name;
+    int depth = 0;
 
     Place member(const std::string& member) const {
-        return {path.empty() ? member : path + "." + member, member};
+        return {path.empty() ? member : path + "." + member, member, depth + 1};
     }
-    Place item(std::size_t index) const { return {fmt::format("{}[{}]", path, index), "null"}; }
+    Place item(std::size_t index) const {
+        return {fmt::format("{}[{}]", path, index), "null", depth + 1};
+    }
 };
 
 Status wrong_type(const std::string& name, std::string_view expected) {
@@ -217,6 +223,8 @@ const MemberSpec* fitting_branch(const Value& value, const TypeSpec& alternate) 
 }
 
 Status check_in(const Value& value, std::string_view type, const Place& place) {
+    if (place.depth > depth_max)
+        return failure(fmt::format("Parameter '{}' is nested too deeply", place.path));
     if (type.starts_with('[')) return check_list(value, type.substr(1, type.size() - 2), place);
     if (const Builtin* builtin = find_builtin(type)) return check_builtin(value, *builtin, place);
 
@@ -243,7 +251,7 @@ Status check_in(const Value& value, std::string_view type, const Place& place) {
 Place place_of(std::string_view path) {
     const std::size_t dot = path.rfind('.');
     return {std::string(path),
-            std::string(dot == std::string_view::npos ? path : path.substr(dot + 1))};
+            std::string(dot == std::string_view::npos ? path : path.substr(dot + 1)), 0};
 }
 
 }  // namespace
