@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <unordered_set>
 #include <vector>
 
 namespace blocklayer {
@@ -27,7 +28,7 @@ public:
         const std::size_t used = names_.size();
         if (slots_.size() <= used + used / 16) grow();
     }
-    std::span<const std::optional<std::string_view>> slots() const { return slots_; }
+    const std::vector<std::optional<std::string_view>>& slots() const { return slots_; }
 
 private:
     void put(std::string_view name) {
@@ -55,22 +56,24 @@ private:
 
 }  // namespace
 
-std::optional<std::string_view> first_left_over(std::span<const std::string_view> names,
-                                                std::span<const std::string_view> known) {
-    const auto is_known = [&](std::string_view name) {
-        return std::find(known.begin(), known.end(), name) != known.end();
-    };
-    // No monitor accepts so many members; past the table's limit the first in line will do.
-    if (names.size() > 50'000) {
-        const auto left = std::find_if_not(names.begin(), names.end(), is_known);
-        if (left == names.end()) return std::nullopt;
-        return *left;
-    }
+std::vector<std::string_view> hash_order(std::span<const std::string_view> names) {
+    // Nothing holds so many; past the table's largest size the order given will do.
+    if (names.size() > 50'000) return {names.begin(), names.end()};
     Table table;
     for (const std::string_view name : names) table.insert(name);
+    std::vector<std::string_view> order;
     for (const auto& slot : table.slots())
-        if (slot && !is_known(*slot)) return slot;
-    return std::nullopt;
+        if (slot) order.push_back(*slot);
+    return order;
+}
+
+std::optional<std::string_view> first_left_over(std::span<const std::string_view> names,
+                                                std::span<const std::string_view> known) {
+    const std::unordered_set<std::string_view> visited(known.begin(), known.end());
+    const auto is_left = [&](std::string_view name) { return !visited.contains(name); };
+    if (std::none_of(names.begin(), names.end(), is_left)) return std::nullopt;
+    const std::vector<std::string_view> order = hash_order(names);
+    return *std::find_if(order.begin(), order.end(), is_left);
 }
 
 }  // namespace blocklayer

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of several unexpected members is the one complained about.
+// The order in which the reference walks names that it keeps in one of GLib's hash tables.
 //
-// The reference keeps the members it has not visited yet in a hash table and names the first one
-// it meets there, so the answer depends on the names' hashes and on how large the table has grown.
+// It shows in two places: which of several unexpected members is the one complained about, and how
+// the children of an object are listed.
 #pragma once
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace blocklayer {
 
-// `names` in the order in which they arrived; `known` are taken out again. None left: nothing.
+// `names` in the order in which they were put in, no two alike.
+std::vector<std::string_view> hash_order(std::span<const std::string_view> names);
+
+// The first of `names` that is not among `known`, in that order; None left: nothing.
 std::optional<std::string_view> first_left_over(std::span<const std::string_view> names,
                                                 std::span<const std::string_view> known);
 
