@@ -39,10 +39,8 @@ def _qcow2(name, **extra):
 
 
 def _common():
-    def pair(options):
-        name = options["node-name"]
-        read_only = options.get("read-only", False)
-        return [{**_file(name), "read-only": read_only}, options]
+    def pair(options):  # the files are read-write, so that a commit may switch the images
+        return [_file(options["node-name"]), options]
 
     chain = [_qcow2("base", **{"read-only": True, "backing": None}),
              _qcow2("mid", **{"read-only": True, "backing": "base"}),
@@ -93,7 +91,7 @@ ROLES = (
     Role("active layer under a sharing guest disk", "top", (_guest(**{"share-rw": True}),)),
     Role("between", "mid", (_guest(),)),
     Role("backing", "base", (_guest(),)),
-    Role("backing, read-write", "base", (_guest(),), read_write=("base", "basef")),
+    Role("backing, read-write", "base", (_guest(),), read_write=("base",)),
     Role("protocol node", "topf", (_guest(),)),
     Role("protocol node of a backing image", "basef", (_guest(),)),
     Role("filter", "flt", (("blockdev-add", {"driver": "blkdebug", "node-name": "flt",
