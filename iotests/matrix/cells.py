@@ -11,8 +11,8 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, field
 
-from iotests.matrix import graph
-from iotests.matrix.program import Program, ProgramDied
+from iotests.compare import graph
+from iotests.compare.program import Program, ProgramDied
 from iotests.matrix.roles import fresh_copy
 
 STANDS_STILL = ("ready", "pending", "concluded", "null", "paused", "standby")

@@ -9,7 +9,7 @@ import tempfile
 
 from iotests.matrix import operations, roles
 from iotests.matrix.cells import Decider
-from iotests.matrix.program import REAL, Program
+from iotests.compare.program import REAL, Program
 
 
 def registered(argv):
