@@ -19,9 +19,8 @@ class Generator:
                "mirror": 3, "commit": 2, "job_verb": 5, "resize": 2, "snapshot": 2, "reopen": 3,
                "qemu_io": 2}
 
-    def __init__(self, seed, kinds):
+    def __init__(self, seed):
         self.random = random.Random(seed)
-        self.kinds = kinds        # registered command, device and driver names
         self.nodes = {}           # name -> options it was opened with
         self.devices = []
         self.jobs = []

@@ -64,9 +64,9 @@ def play(ours, real, images, commands):
     return None
 
 
-def play_random(ours, real, images, seed, length, kinds):
+def play_random(ours, real, images, seed, length):
     """Draws and plays one transcript; (commands, Difference or None)."""
-    generator = Generator(seed, kinds)
+    generator = Generator(seed)
     commands = []
     with Pair(ours, real, images) as pair:
         pending = generator.prologue()

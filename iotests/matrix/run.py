@@ -81,3 +81,16 @@ def _pair(mine, theirs):
 def differences(pairs):
     return [(mine, theirs) for mine, theirs in pairs
             if mine is None or theirs is None or mine.verdict() != theirs.verdict()]
+
+
+def describe(mine, theirs):
+    """What differs in one cell, as lines of text."""
+    cell = mine or theirs
+    lines = [f"{cell.role} | {cell.first} | {cell.second or 'alone'}"]
+    for name, side in (("ours", mine), ("real", theirs)):
+        lines.append(f"  {name}: {side.outcome} {side.reason}" if side else f"  {name}: no cell")
+    if mine and theirs and mine.edges != theirs.edges:
+        lines += [f"  edge of ours only: {edge}" for edge in mine.edges if edge not in theirs.edges]
+        lines += [f"  edge of the real only: {edge}" for edge in theirs.edges
+                  if edge not in mine.edges]
+    return lines

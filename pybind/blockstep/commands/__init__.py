@@ -16,3 +16,11 @@ def source_dir() -> pathlib.Path:
 def build_dir() -> pathlib.Path:
     """Where the programs are: told by the launcher, else the release build."""
     return pathlib.Path(os.environ.get("BLOCKSTEP_BUILD", source_dir() / "build/release"))
+
+
+def program_path(name: str) -> pathlib.Path:
+    """A program of the build, e.g. "qmp"."""
+    path = build_dir() / name
+    if not path.exists():
+        raise CommandError(f"there is no program {path}: build it first")
+    return path
