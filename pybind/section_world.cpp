@@ -5,6 +5,7 @@
 
 #include "pybind/section.hpp"
 #include "pybind/world_handle.hpp"
+#include "sim/resources.hpp"
 
 namespace bindings {
 namespace {
@@ -76,6 +77,12 @@ sim::ClockMode clock_named(const std::string& name) {
     throw py::value_error("no clock '" + name + "' (known: simulated, paced, manual)");
 }
 
+std::unique_ptr<sim::Platform> platform_named(const std::string& name) {
+    if (name == "instant") return nullptr;
+    if (name == "workstation") return sim::Resources::from_spec(sim::workstation_spec());
+    return sim::Resources::from_xml(name);
+}
+
 sim::Duration duration_ns(std::int64_t ns) {
     if (ns < 0) throw py::value_error("a duration cannot be negative");
     return {ns};
@@ -98,6 +105,7 @@ void translate(std::exception_ptr thrown) {
     if (raise_as<sim::Deadlock>("Deadlock", thrown)) return;
     if (raise_as<sim::EventLimit>("EventLimit", thrown)) return;
     if (raise_as<sim::AssertionFailure>("AssertionFailure", thrown)) return;
+    if (raise_as<sim::PlatformError>("PlatformError", thrown)) return;
     std::rethrow_exception(thrown);
 }
 
@@ -185,12 +193,14 @@ const Section section("world", {}, [](py::module_& module) {
     py::class_<WorldHandle, WorldPtr>(
         module, "World", "A simulated world: its clock, its order of events, what runs in it.")
         .def(py::init([](std::uint64_t seed, const py::object& schedule, const std::string& clock,
-                         double pace, bool record_trace, std::uint64_t event_limit) {
+                         double pace, const std::string& platform, bool record_trace,
+                         std::uint64_t event_limit) {
                  if (clock == "paced" && !(pace > 0))
                      throw py::value_error("the pace must be above 0");
                  return std::make_shared<WorldHandle>(sim::WorldOptions{
                      .seed = seed,
                      .schedule = schedule_named(schedule, seed),
+                     .platform = platform_named(platform),
                      .clock = clock_named(clock),
                      .pace = pace,
                      .record_trace = record_trace,
@@ -199,7 +209,7 @@ const Section section("world", {}, [](py::module_& module) {
                  });
              }),
              py::kw_only(), "seed"_a = 0, "schedule"_a = "fifo", "clock"_a = "simulated",
-             "pace"_a = 1.0, "record_trace"_a = false, "event_limit"_a = 0)
+             "pace"_a = 1.0, "platform"_a = "instant", "record_trace"_a = false, "event_limit"_a = 0)
         .def_property_readonly(
             "now_ns", [](WorldHandle& w) { return w.ended_or_not().now().ns; },
             "Simulated nanoseconds since the world began.")

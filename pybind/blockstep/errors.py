@@ -71,6 +71,10 @@ class AssertionFailure(BlockstepError):
     """An invariant of the simulation is broken; the text ends with the last events."""
 
 
+class PlatformError(BlockstepError):
+    """A platform that makes no sense, or a second timed world in one process."""
+
+
 class Timeout(BlockstepError):
     """Simulated time ran out for what was awaited."""
 

@@ -15,6 +15,8 @@ class World(_blockstep.World):
     schedule       "fifo", "random", or a record of choices to replay
     clock, pace    "simulated" jumps to the next event; "paced" follows the wall clock by a factor;
                    "manual" moves only in run_for()
+    platform       how long host resources take: "instant", "workstation", or a SimGrid XML file;
+                   one timed world a process
     record_trace   keep every trace line, not only the last 64
     event_limit    fail with EventLimit after this many events; 0: no limit
 
