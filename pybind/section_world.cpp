@@ -209,7 +209,8 @@ const Section section("world", {}, [](py::module_& module) {
                  });
              }),
              py::kw_only(), "seed"_a = 0, "schedule"_a = "fifo", "clock"_a = "simulated",
-             "pace"_a = 1.0, "platform"_a = "instant", "record_trace"_a = false, "event_limit"_a = 0)
+             "pace"_a = 1.0, "platform"_a = "instant", "record_trace"_a = false,
+             "event_limit"_a = 0)
         .def_property_readonly(
             "now_ns", [](WorldHandle& w) { return w.ended_or_not().now().ns; },
             "Simulated nanoseconds since the world began.")

@@ -9,8 +9,8 @@ from blockstep.units import GiB, KiB, MiB, SECTOR, ms, ns, s, us
 from blockstep.world import World
 
 __all__ = [
-    "AssertionFailure", "BlockstepError", "Cancelled", "Deadlock", "EventLimit", "Future", "GiB",
-    "GuestIoError", "HostError", "KiB", "MemoryStore", "MiB", "Party", "PermissionRefused", "PlatformError", "PosixStore",
-    "QmpError", "SECTOR",
-    "StoreSnapshot", "Task", "Timeout", "TraceError", "World", "WrongData", "ms", "ns", "s", "us",
+    "AssertionFailure", "BlockstepError", "Cancelled", "Deadlock", "EventLimit", "Future",
+    "GiB", "GuestIoError", "HostError", "KiB", "MemoryStore", "MiB", "Party",
+    "PermissionRefused", "PlatformError", "PosixStore", "QmpError", "SECTOR", "StoreSnapshot",
+    "Task", "Timeout", "TraceError", "World", "WrongData", "ms", "ns", "s", "us",
 ]

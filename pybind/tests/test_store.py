@@ -72,6 +72,7 @@ def test_errors_name_the_file(store, tmp_path):
         with pytest.raises(HostError, match="none|test_errors") as caught:
             call()
         assert caught.value.errno == number
+    store.put("a", b"")
     for call in (lambda: store.power_cut(keep="some"), lambda: store.fail("a", "scribble")):
         with pytest.raises(ValueError):
             call()
