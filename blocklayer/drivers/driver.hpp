@@ -2,8 +2,8 @@
 // Driver: what makes a node a qcow2, a raw, a filter or a file. One file each; it registers itself.
 //
 // A driver opens its children, translates requests into requests on them, and says which
-// permissions it needs on each. It never sees unaligned requests (limits().request_alignment), never
-// one past the end, and never one that its parents' permissions do not cover.
+// permissions it needs on each. It never sees unaligned requests (limits().request_alignment),
+// never one past the end, and never one that its parents' permissions do not cover.
 #pragma once
 #include <cstdint>
 #include <memory>

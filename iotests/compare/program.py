@@ -46,7 +46,7 @@ class Program:
             self.events.append(reply)
 
     def wait_event(self, accept, seen=0, timeout=10.0):
-        """The first event from the seen-th on, come already or to come, that accept() is true of."""
+        """The first event from the seen-th on, come or to come, that accept() is true of."""
         while True:
             for event in self.events[seen:]:
                 if accept(event):

@@ -2,8 +2,8 @@
 """The roles a node can have, each a small graph with one node to operate on.
 
 Every graph has the chain base <- mid <- top of qcow2 images (the lower two read-only), two mirror
-targets t1 t2, two sources src1 src2 to copy from, two files o1f o2f that hold empty overlays, and two
-opened overlays ov1 ov2.
+targets t1 t2, two sources src1 src2 to copy from, two files o1f o2f that hold empty overlays, and
+two opened overlays ov1 ov2.
 """
 
 import subprocess

@@ -16,7 +16,7 @@ import xml.etree.ElementTree
 from blockstep.commands import CommandError, build_dir, source_dir
 
 # Where tests in Python live.
-PYTEST_FOLDERS = ("pybind", "scenarios", "iotests/cases", "iotests/runner")
+PYTEST_FOLDERS = ("pybind", "scenarios", "iotests")
 CATCH_COUNTS = re.compile(
     r"^test cases: +\d+(?: \| +(?P<passed>\d+) passed)?(?: \| +(?P<failed>\d+) failed)?"
     r"|^All tests passed \(.* in (?P<all>\d+) test cases?\)", re.MULTILINE)
