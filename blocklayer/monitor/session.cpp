@@ -19,24 +19,6 @@ namespace {
 
 constexpr std::string_view quit_key = "quit requested";
 
-std::string_view class_name(ErrorClass error_class) {
-    switch (error_class) {
-    case ErrorClass::generic: return "GenericError";
-    case ErrorClass::command_not_found: return "CommandNotFound";
-    case ErrorClass::device_not_active: return "DeviceNotActive";
-    case ErrorClass::device_not_found: return "DeviceNotFound";
-    case ErrorClass::kvm_missing_cap: return "KVMMissingCap";
-    }
-    return "GenericError";
-}
-
-// The one dispatcher of a layer.
-std::shared_ptr<sim::Mutex> dispatcher(BlockLayer& layer) {
-    std::any& place = layer.extensions["monitor dispatcher"];
-    if (!place.has_value()) place = std::make_shared<sim::Mutex>(sim::Label("monitor dispatcher"));
-    return std::any_cast<std::shared_ptr<sim::Mutex>>(place);
-}
-
 struct Request {
     std::string id;              // as JSON; empty: none
     std::optional<Error> fault;  // found before it could be run
@@ -90,12 +72,29 @@ Request make_request(Result<Value> input, bool oob_enabled) {
 
 }  // namespace
 
+std::string_view error_class_name(ErrorClass error_class) {
+    switch (error_class) {
+    case ErrorClass::generic: return "GenericError";
+    case ErrorClass::command_not_found: return "CommandNotFound";
+    case ErrorClass::device_not_active: return "DeviceNotActive";
+    case ErrorClass::device_not_found: return "DeviceNotFound";
+    case ErrorClass::kvm_missing_cap: return "KVMMissingCap";
+    }
+    return "GenericError";
+}
+
+std::shared_ptr<sim::Mutex> command_dispatcher(BlockLayer& layer) {
+    std::any& place = layer.extensions["monitor dispatcher"];
+    if (!place.has_value()) place = std::make_shared<sim::Mutex>(sim::Label("monitor dispatcher"));
+    return std::any_cast<std::shared_ptr<sim::Mutex>>(place);
+}
+
 struct Session::State : std::enable_shared_from_this<State> {
     State(BlockLayer& block_layer, Output out, SessionOptions session_options)
         : layer(block_layer),
           output(std::move(out)),
           options(session_options),
-          dispatch(dispatcher(block_layer)),
+          dispatch(command_dispatcher(block_layer)),
           reader([this](Result<Value> input) { arrived(std::move(input)); }) {}
 
     void send(std::string line) {
@@ -110,7 +109,7 @@ struct Session::State : std::enable_shared_from_this<State> {
         }
         const Error& error = result.error();
         const std::string about = to_json(Value::dict(
-            {{"class", Value(class_name(error.error_class))}, {"desc", Value(error.text)}}));
+            {{"class", Value(error_class_name(error.error_class))}, {"desc", Value(error.text)}}));
         send(fmt::format("{{{}{}\"error\": {}}}", id, id.empty() ? "" : ", ", about));
     }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "blocklayer/layer.hpp"
+#include "sim/sync.hpp"
 
 namespace blocklayer {
 
@@ -38,6 +39,11 @@ private:
     struct State;
     std::shared_ptr<State> state_;
 };
+
+// The lock under which a layer's commands run, one at a time; for callers without a session.
+std::shared_ptr<sim::Mutex> command_dispatcher(BlockLayer& layer);
+// QAPI QapiErrorClass: "GenericError" ...
+std::string_view error_class_name(ErrorClass error_class);
 
 // Set by the command quit: whoever owns the layer ends it once its sessions have replied.
 void request_quit(BlockLayer& layer);
