@@ -90,6 +90,12 @@ struct FiberCore {
     }
 
     static void resume(Fiber& fiber) {
+        // A fiber may run another world: what is static here belongs to the innermost one.
+        const context::fcontext_t outer_executor = executor;
+#if defined(__SANITIZE_ADDRESS__)
+        const void* const outer_stack = executor_stack;
+        const std::size_t outer_stack_bytes = executor_stack_bytes;
+#endif
         EhGlobals& globals = eh_globals();
         const EhGlobals mine = globals;
         globals = {fiber.exceptions_.caught, fiber.exceptions_.uncaught};
@@ -100,7 +106,10 @@ struct FiberCore {
         const context::transfer_t back = context::jump_fcontext(fiber.context_, &fiber);
 #if defined(__SANITIZE_ADDRESS__)
         __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
+        executor_stack = outer_stack;
+        executor_stack_bytes = outer_stack_bytes;
 #endif
+        executor = outer_executor;
         if (fiber.state_ != Fiber::State::finished) {
             fiber.context_ = back.fctx;
             fiber.exceptions_.caught = globals.caught;
@@ -186,6 +195,7 @@ void Fiber::finish() {
         Fiber* joiner = joiners_;
         joiners_ = joiner->next_waiting_;
         joiner->next_waiting_ = nullptr;
+        joiner->joined_ = nullptr;
         joiner->wake();
     }
 }
@@ -247,8 +257,12 @@ Co::Atomic::~Atomic() { fiber_.atomic_ = outer_; }
 void FiberRef::join(Co& co) const {
     Fiber* fiber = get();
     if (fiber == nullptr) return;
-    co.fiber().next_waiting_ = fiber->joiners_;
-    fiber->joiners_ = &co.fiber();
+    Fiber& self = co.fiber();
+    Fiber** link = &fiber->joiners_;
+    while (*link != nullptr) link = &(*link)->next_waiting_;
+    *link = &self;
+    self.next_waiting_ = nullptr;
+    self.joined_ = fiber;
     co.park("join");
 }
 

@@ -40,6 +40,8 @@ public:
     World& world() const { return world_; }
     bool parked() const { return state_ == State::parked; }
     Label waiting_for() const { return waiting_for_; }
+    // The fiber that holds, or is, what this one waits for; nullptr: nobody in particular.
+    const Fiber* waits_for() const;
     void run() override;
 
 private:
@@ -65,7 +67,8 @@ private:
     Fiber* next_alive_ = nullptr;
     Fiber* next_waiting_ = nullptr;  // the queue it waits in
     const WaitQueue* queue_ = nullptr;
-    Fiber* joiners_ = nullptr;
+    Fiber* joiners_ = nullptr;        // who waits for this one to finish, first come first
+    const Fiber* joined_ = nullptr;  // whom this one waits for to finish
     std::byte* stack_limit_ = nullptr;
     struct {
         void* caught = nullptr;

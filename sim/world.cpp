@@ -6,8 +6,6 @@
 #include <algorithm>
 
 #include "sim/platform.hpp"
-#include "sim/wait_queue.hpp"
-#include "sim/wall_clock.hpp"
 
 namespace sim {
 namespace {
@@ -26,7 +24,7 @@ private:
     std::vector<Runnable*>& spare_;
 };
 
-std::string saturated_report(const Trace& trace) {
+std::string last_events(const Trace& trace) {
     std::string text = "\nlast events:";
     for (const TraceEvent& event : trace.last(50)) text += "\n  " + trace.to_line(event);
     return text;
@@ -36,18 +34,19 @@ std::string saturated_report(const Trace& trace) {
 
 World::World(WorldOptions options)
     : seed_(options.seed),
-      event_limit_(options.event_limit),
+      event_limit_(options.event_limit == 0 ? UINT64_MAX : options.event_limit),
       ready_(64),
       schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
       in_order_(schedule_->in_order()),
       record_choices_(options.record_choices),
       clock_(options.clock),
-      pace_(options.pace),
       platform_(std::move(options.platform)) {
-    EXPECTS(clock_ != ClockMode::paced || pace_ > 0);
     trace_.set_recording(options.record_trace);
     add_thread("main", ThreadKind::main_loop);
-    if (clock_ == ClockMode::paced) pace_origin_wall_ns_ = wall_clock_ns();
+    if (clock_ == ClockMode::paced) {
+        EXPECTS(options.pace > 0);
+        pace_.emplace(options.wall_clock ? *options.wall_clock : WallClock::host(), options.pace);
+    }
 }
 
 void World::close() {
@@ -66,11 +65,11 @@ void World::close() {
         fiber.run();
     }
     for (std::size_t i = 0; i < ready_count_; ++i) {
-        Runnable* runnable = ready_[(ready_head_ + i) % ready_.size()];
+        Runnable* runnable = ready_[(ready_head_ + i) & (ready_.size() - 1)];
         if (auto* posted = dynamic_cast<Posted*>(runnable)) delete posted;
     }
-    for (Runnable* spare : spare_posts_) delete spare;
     ready_count_ = 0;
+    for (Runnable* spare : spare_posts_) delete spare;
     spare_posts_.clear();
 }
 
@@ -149,7 +148,7 @@ Runnable& World::take_ready() {
                                 static_cast<std::uint32_t>(k)});
     }
     Runnable& chosen = *ready_[(ready_head_ + k) & mask];
-    // Close the gap from the shorter side's end: what came earlier moves up by one.
+    // Close the gap: what came earlier moves up by one.
     for (std::size_t i = k; i > 0; --i)
         ready_[(ready_head_ + i) & mask] = ready_[(ready_head_ + i - 1) & mask];
     ready_head_ = (ready_head_ + 1) & mask;
@@ -158,12 +157,10 @@ Runnable& World::take_ready() {
 }
 
 bool World::step() {
-    EXPECTS(!turning_);
+    EXPECTS(!turning_ && !closing_);
     if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
     if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
-    if (event_limit_ != 0 && events_run_ >= event_limit_)
-        throw EventLimit(fmt::format("more than {} events: the run does not end{}", event_limit_,
-                                     saturated_report(trace_)));
+    if (events_run_ == event_limit_) fail_endless();
     ++events_run_;
     Runnable& next = take_ready();
     trace_.mix(next.label.hash() + next.id * 0x9e3779b97f4a7c15U +
@@ -184,7 +181,9 @@ void World::rethrow_failure() {
     try {
         std::rethrow_exception(failure);
     } catch (const AssertionFailure& broken) {
-        throw AssertionFailure(fmt::format("{}{}", broken.what(), saturated_report(trace_)));
+        const std::string text = fmt::format("{}{}", broken.what(), last_events(trace_));
+        close();
+        throw AssertionFailure(text);
     }
 }
 
@@ -200,14 +199,13 @@ void World::run_until_idle() {
 }
 
 void World::advance(Duration duration) {
+    EXPECTS(duration.ns >= 0);
     const Instant end = now_ + duration;
     while (true) {
         while (ready_count_ > 0) step();
-        if (now_ >= end) return;
-        if (!advance_clock(end)) {
-            now_ = end;
-            return;
-        }
+        if (advance_clock(end)) continue;
+        now_ = end;
+        return;
     }
 }
 
@@ -217,28 +215,18 @@ void World::finish_run(const bool& done) {
 }
 
 void World::fail_stuck() {
-    throw Deadlock(fmt::format("deadlock at {} ns: nothing can run and no date is due\n{}",
-                               now_.ns, waiting_report()) +
-                   saturated_report(trace_));
+    const std::string text =
+        fmt::format("deadlock at {} ns: nothing can run and no date is due\n{}{}", now_.ns,
+                    waiting_report(), last_events(trace_));
+    close();  // now, while what the fibers refer to is still there
+    throw Deadlock(text);
 }
 
-std::string World::waiting_report() const {
-    std::vector<const Fiber*> waiting;
-    for (const Fiber* fiber = alive_; fiber != nullptr; fiber = fiber->next_alive_)
-        if (fiber->parked() && !fiber->service_) waiting.push_back(fiber);
-    std::sort(waiting.begin(), waiting.end(),
-              [](const Fiber* a, const Fiber* b) { return a->id < b->id; });
-    std::string text;
-    for (const Fiber* fiber : waiting) {
-        text += fmt::format("fiber {} '{}' on thread '{}' waits for '{}'", fiber->id,
-                            fiber->label.name(), threads_[fiber->thread]->name(),
-                            fiber->waiting_for().name());
-        const Fiber* owner = fiber->queue_ != nullptr ? fiber->queue_->owner() : nullptr;
-        if (owner != nullptr)
-            text += fmt::format(", held by fiber {} '{}'", owner->id, owner->label.name());
-        text += '\n';
-    }
-    return text;
+void World::fail_endless() {
+    const std::string text = fmt::format("more than {} events: the run does not end{}",
+                                         event_limit_, last_events(trace_));
+    close();
+    throw EventLimit(text);
 }
 
 }  // namespace sim

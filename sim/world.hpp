@@ -29,6 +29,7 @@
 #include "sim/schedule.hpp"
 #include "sim/time.hpp"
 #include "sim/trace.hpp"
+#include "sim/wall_clock.hpp"
 
 namespace sim {
 
@@ -86,13 +87,15 @@ struct WorldOptions {
     std::unique_ptr<Schedule> schedule;  // default: first in, first out
     std::unique_ptr<Platform> platform;  // default: instant, host work takes no time
     ClockMode clock = ClockMode::simulated;
-    double pace = 1.0;  // paced: simulated seconds per wall second
+    double pace = 1.0;               // paced: simulated seconds per wall second
+    WallClock* wall_clock = nullptr;  // paced: default the host's
     bool record_trace = false;
     bool record_choices = false;
     std::uint64_t event_limit = 0;  // 0: none; a run of more events fails as a livelock
 };
 
-// Nothing can run and no date is due, but fibers wait. what() lists who waits for whom.
+// Nothing can run and no date is due, but fibers wait. what() lists who waits for whom, and names
+// the cycle if there is one.
 class Deadlock : public std::runtime_error {
 public:
     using std::runtime_error::runtime_error;
@@ -136,11 +139,13 @@ public:
     // Starts a fiber: `body(co)` runs as an event of its own.
     template <class Body>
     FiberRef spawn(Thread& thread, Label label, Body&& body) {
+        if (closing_) return {};  // asked for by a destructor: there is nobody to serve any more
         return FiberRef(make_fiber(thread, label, std::forward<Body>(body)));
     }
     // The same for a loop that waits for work for ever: it does not count as stuck.
     template <class Body>
     FiberRef spawn_service(Thread& thread, Label label, Body&& body) {
+        if (closing_) return {};
         Fiber& fiber = make_fiber(thread, label, std::forward<Body>(body));
         fiber.service_ = true;
         return FiberRef(fiber);
@@ -158,7 +163,9 @@ public:
     void advance(Duration duration);
 
     // Runs body(co) in a fiber on the main thread until it ends, and gives its result.
-    // Throws Deadlock when it cannot end, AssertionFailure when a check fails on the way.
+    // Throws Deadlock when it cannot end, EventLimit when it does not, AssertionFailure when a check
+    // fails on the way. Each of these closes the world: every fiber is unwound, and it can be
+    // looked at but not run.
     template <class Body>
     auto run(Body&& body) {
         using Result = std::invoke_result_t<Body&, Co&>;
@@ -211,13 +218,23 @@ private:
     Runnable& take_ready();
     bool advance_clock(Instant limit);
     void fire_due_timers();
+    bool advance_paced(Instant target, bool host_busy);
+    struct Date {  // an entry of the heap of timers
+        Instant at;
+        std::uint64_t sequence;
+        Timer* timer;
+        bool operator<(const Date& other) const {
+            return at != other.at ? at < other.at : sequence < other.sequence;
+        }
+    };
     void heap_push(Timer& timer);
     void heap_remove(Timer& timer);
-    void heap_place(std::size_t index, Timer* timer);
+    void heap_place(std::size_t index, const Date& date);
     void heap_sift(std::size_t index);
-    void rethrow_failure();
+    [[noreturn]] void rethrow_failure();
     void finish_run(const bool& done);
     [[noreturn]] void fail_stuck();
+    [[noreturn]] void fail_endless();
 
     Instant now_;
     std::uint64_t seed_;
@@ -228,7 +245,7 @@ private:
     std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
     std::size_t ready_head_ = 0;
     std::size_t ready_count_ = 0;
-    std::vector<Timer*> timers_;  // a heap by (when, sequence)
+    std::vector<Date> timers_;  // a heap
     std::vector<Candidate> candidates_;
     std::unique_ptr<Schedule> schedule_;
     bool in_order_;
@@ -236,8 +253,7 @@ private:
     bool closing_ = false;
     bool turning_ = false;
     ClockMode clock_;
-    double pace_;
-    std::int64_t pace_origin_wall_ns_ = 0;
+    std::optional<Pace> pace_;  // paced only
     std::vector<Choice> choices_;
     std::vector<std::unique_ptr<Thread>> threads_;
     std::vector<std::pair<std::string, std::unique_ptr<RandomStream>>> streams_;

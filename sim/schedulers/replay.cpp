@@ -11,7 +11,9 @@ public:
         : record_(std::move(record)), after_(random_schedule(seed)), diverged_(diverged) {}
 
     std::uint32_t choose(std::uint32_t n, Label label) override {
-        if (next_ < record_.size() && record_[next_].k < n) return record_[next_++].k;
+        if (next_ < record_.size() && record_[next_].k < n &&
+            record_[next_].label.hash() == label.hash())
+            return record_[next_++].k;
         if (diverged_ != nullptr) *diverged_ = true;
         next_ = record_.size();
         return after_->choose(n, label);
