@@ -41,8 +41,8 @@ std::unique_ptr<Schedule> random_schedule(std::uint64_t seed);
 // Probabilistic concurrency testing: depth-1 changes of priority, somewhere in so many picks.
 std::unique_ptr<Schedule> pct_schedule(std::uint64_t seed, std::uint32_t depth,
                                        std::uint64_t picks);
-// Follows the record; past its end, or where it does not fit (another label, fewer answers), it goes
-// on as random_schedule(seed) and says so through `diverged`.
+// Follows the record; past its end, or where it does not fit (another label, fewer answers), it
+// goes on as random_schedule(seed) and says so through `diverged`.
 std::unique_ptr<Schedule> replay_schedule(std::vector<Choice> record, std::uint64_t seed,
                                           bool* diverged = nullptr);
 

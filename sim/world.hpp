@@ -163,8 +163,8 @@ public:
     void advance(Duration duration);
 
     // Runs body(co) in a fiber on the main thread until it ends, and gives its result.
-    // Throws Deadlock when it cannot end, EventLimit when it does not, AssertionFailure when a check
-    // fails on the way. Each of these closes the world: every fiber is unwound, and it can be
+    // Throws Deadlock when it cannot end, EventLimit when it does not, AssertionFailure when a
+    // check fails on the way. Each of these closes the world: every fiber is unwound, and it can be
     // looked at but not run.
     template <class Body>
     auto run(Body&& body) {

@@ -39,7 +39,8 @@ TEST_CASE("schedulers: random reaches every order, and the same one for the same
 
 TEST_CASE("schedulers: depth 1 of PCT runs fibers one after the other") {
     std::map<std::string, int> orders;
-    for (std::uint64_t seed = 0; seed < 300; ++seed) ++orders[order(pct_schedule(seed, 1, 6), 3, 2)];
+    for (std::uint64_t seed = 0; seed < 300; ++seed)
+        ++orders[order(pct_schedule(seed, 1, 6), 3, 2)];
     CHECK(orders.size() == 6);  // the permutations of aabbcc
     for (const auto& [text, count] : orders) {
         CHECK(text[0] == text[1]);
