@@ -16,7 +16,6 @@ class BlockLayer;
 struct IoThread {
     std::string id;
     sim::Thread* thread;
-    std::uint64_t users = 0;  // devices that hold it; it cannot be deleted meanwhile
     // Polling has no meaning here; the numbers are kept and shown. units: ns
     std::int64_t poll_max_ns = 32768;
     std::int64_t poll_grow = 0, poll_shrink = 0;

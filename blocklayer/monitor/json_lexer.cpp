@@ -86,10 +86,13 @@ bool JsonLexer::number_step(char c) {
         if (is_digit(c)) return go(State::digits, c), true;
         return stray(c), true;
     case State::zero:
+        if (c == '.') return go(State::point, c), true;
+        if (is_digit(c)) return stray(c), true;
+        return emit(Kind::integer), false;
     case State::digits:
         if (c == '.') return go(State::point, c), true;
         if (exponent) return go(State::exponent, c), true;
-        if (is_digit(c)) return state_ == State::zero ? stray(c) : go(State::digits, c), true;
+        if (is_digit(c)) return go(State::digits, c), true;
         return emit(Kind::integer), false;
     case State::point: return is_digit(c) ? go(State::fraction, c) : stray(c), true;
     case State::fraction:
@@ -111,7 +114,7 @@ bool JsonLexer::step(char c) {
     switch (state_) {
     case State::start: return start_token(c), true;
     case State::recovery:
-        if (!is_control(c) && !structural(c, kind)) return true;
+        if (c == '\t' || (in_string(c) && !structural(c, kind))) return true;
         state_ = State::start;
         return false;
     case State::double_quoted:

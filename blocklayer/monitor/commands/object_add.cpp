@@ -80,8 +80,7 @@ Result<Value> object_del(sim::Co&, BlockLayer& layer, const Value& arguments) {
     const std::string& id = arguments.at("id").as_string();
     const IoThread* thread = find_iothread(layer, id);
     if (thread == nullptr) return failure(fmt::format("object '{}' not found", id));
-    if (thread->users > 0)
-        return failure(fmt::format("object '{}' is in use, can not be deleted", id));
+    // Devices that run in it go on doing so: the simulated thread itself stays.
     iothreads(layer).remove_if([&](const IoThread& one) { return &one == thread; });
     return Value();
 }
