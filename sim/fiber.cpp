@@ -118,7 +118,10 @@ struct FiberCore {
         globals = mine;
     }
 
-    static void suspend([[maybe_unused]] Fiber& fiber) {
+    // Switches to the executor; throws when the world closes. Inlined, as the way back is below:
+    // after a switch the processor foresees no return, so each one less is some nanoseconds less.
+    [[gnu::always_inline]] static inline void suspend(Fiber& fiber) {
+        if (fiber.atomic_ != nullptr) [[unlikely]] fail_atomic(fiber);
 #if defined(__SANITIZE_ADDRESS__)
         __sanitizer_start_switch_fiber(&fiber.asan_fake_stack_, executor_stack,
                                        executor_stack_bytes);
@@ -129,6 +132,12 @@ struct FiberCore {
                                         &executor_stack_bytes);
 #endif
         executor = back.fctx;
+        if (fiber.world_.closing_) [[unlikely]] throw Unwind();
+    }
+
+    [[noreturn]] static void fail_atomic(const Fiber& fiber) {
+        throw AssertionFailure(std::string("suspended inside an atomic section: ") +
+                               fiber.atomic_);
     }
 };
 
@@ -207,13 +216,6 @@ void Fiber::wake() {
     world_.make_ready(*this);
 }
 
-void Fiber::suspend() {
-    if (atomic_ != nullptr)
-        throw AssertionFailure(std::string("suspended inside an atomic section: ") + atomic_);
-    FiberCore::suspend(*this);
-    if (world_.closing_) throw Unwind();
-}
-
 World& Co::world() const { return fiber_.world_; }
 
 Thread& Co::thread() const { return *fiber_.world_.threads_[fiber_.thread]; }
@@ -226,14 +228,14 @@ std::size_t Co::stack_left() const {
 void Co::park(Label on) {
     fiber_.waiting_for_ = on;
     fiber_.state_ = Fiber::State::parked;
-    fiber_.suspend();
+    FiberCore::suspend(fiber_);
 }
 
 void Co::yield(Label why) {
     fiber_.waiting_for_ = why;
     fiber_.state_ = Fiber::State::ready;
     fiber_.world_.make_ready(fiber_);
-    fiber_.suspend();
+    FiberCore::suspend(fiber_);
 }
 
 void Co::move_to(Thread& thread) {

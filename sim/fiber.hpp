@@ -54,7 +54,6 @@ private:
 
     Fiber(World& world, void (*enter)(void* body, Co& co), void (*drop)(void* body), void* body)
         : world_(world), enter_(enter), drop_(drop), body_(body) {}
-    void suspend();  // switches to the executor; throws when the world closes
     void finish();
 
     World& world_;

@@ -213,6 +213,7 @@ private:
     }
     Fiber& start_fiber(void* block, Thread& thread, Label label, void (*enter)(void*, Co&),
                        void (*drop)(void*), void* body);
+    bool turn();
     void make_ready(Runnable& runnable);
     void forget_ready(Runnable& runnable);
     Runnable& take_ready();
