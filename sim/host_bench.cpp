@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a host read and write of 4 KiB cost, the suspension included.
 #include "sim/memory_store.hpp"
+#include "sim/resources.hpp"
 #include "sim/testing/bench.hpp"
 #include "sim/world.hpp"
 
@@ -44,6 +45,18 @@ double ns_per_snapshot_and_write() {
     return timer.seconds() / rounds * 1e9;
 }
 
+// The price of asking SimGrid; a process can do so in one world only.
+double ns_per_timed_operation() {
+    constexpr int operations = 50'000;
+    World world({.platform = Resources::from_spec(workstation_spec())});
+    DiskTime& disk = Resources::of(world)->disk("nvme0");
+    const testing::CpuTimer timer;
+    world.run([&](Co& co) {
+        for (int i = 0; i < operations; ++i) disk.read(co, 4096);
+    });
+    return timer.seconds() / operations * 1e9;
+}
+
 const testing::BenchRegistration registration("memory store", [](testing::BenchReport& report) {
     report.row("memory store 4 KiB read", ns_per_request(Direction::read, WriteCache::none), "ns");
     report.row("memory store 4 KiB write", ns_per_request(Direction::write, WriteCache::none),
@@ -51,6 +64,7 @@ const testing::BenchRegistration registration("memory store", [](testing::BenchR
     report.row("memory store 4 KiB write, volatile cache, flush every 32",
                ns_per_request(Direction::write, WriteCache::volatile_), "ns");
     report.row("byte image snapshot and 4 KiB write", ns_per_snapshot_and_write(), "ns");
+    report.row("disk operation timed by SimGrid", ns_per_timed_operation(), "ns");
 });
 
 }  // namespace
