@@ -5,12 +5,15 @@ from _blockstep import Future, MemoryStore, PosixStore, StoreSnapshot, Task
 from blockstep.errors import (AssertionFailure, BlockstepError, Cancelled, Deadlock, EventLimit,
                               GuestIoError, HostError, Party, PermissionRefused, PlatformError,
                               QmpError, Timeout, TraceError, WrongData)
+from blockstep.scenario import Scenario, ScenarioError, run_scenario, scenario
 from blockstep.units import GiB, KiB, MiB, SECTOR, ms, ns, s, us
+from blockstep.vm import VM, Event, Job, JobFailed
 from blockstep.world import World
 
 __all__ = [
-    "AssertionFailure", "BlockstepError", "Cancelled", "Deadlock", "EventLimit", "Future",
-    "GiB", "GuestIoError", "HostError", "KiB", "MemoryStore", "MiB", "Party",
-    "PermissionRefused", "PlatformError", "PosixStore", "QmpError", "SECTOR", "StoreSnapshot",
-    "Task", "Timeout", "TraceError", "World", "WrongData", "ms", "ns", "s", "us",
+    "AssertionFailure", "BlockstepError", "Cancelled", "Deadlock", "Event", "EventLimit",
+    "Future", "GiB", "GuestIoError", "HostError", "Job", "JobFailed", "KiB", "MemoryStore",
+    "MiB", "Party", "PermissionRefused", "PlatformError", "PosixStore", "QmpError", "SECTOR",
+    "Scenario", "ScenarioError", "StoreSnapshot", "Task", "Timeout", "TraceError", "VM",
+    "World", "WrongData", "ms", "ns", "run_scenario", "s", "scenario", "us",
 ]

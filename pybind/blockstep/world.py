@@ -5,7 +5,8 @@ import zlib
 
 import _blockstep
 
-from blockstep.errors import Timeout
+from blockstep.errors import AssertionFailure, Timeout
+from blockstep.vm import VM
 
 
 class World(_blockstep.World):
@@ -26,12 +27,32 @@ class World(_blockstep.World):
     def __init__(self, **options):
         super().__init__(**options)
         self.timeline: list[tuple[int, str]] = []
+        self.vms: list[VM] = []
+        self._store = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_error):
         self.close()
+
+    @property
+    def store(self) -> _blockstep.MemoryStore:
+        """The world's own store: files in memory, with a volatile write cache."""
+        if self._store is None:
+            self._store = _blockstep.MemoryStore(self)
+        return self._store
+
+    def vm(self, store=None, **options) -> VM:
+        """A virtual machine with its images in the world's store, or in this one."""
+        self.vms.append(VM(self, store or self.store, **options))
+        return self.vms[-1]
+
+    def check(self) -> None:
+        """Checks what must hold at any time. Raises AssertionFailure."""
+        for vm in self.vms:
+            if wrong := vm.check_graph():
+                raise AssertionFailure(wrong)
 
     def run(self, awaitable):
         """Runs the world until a coroutine or future is done and gives its result.

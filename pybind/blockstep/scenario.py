@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scenarios: Python files with an `async def main(world)`, and what running one gives.
+
+    from blockstep import scenario
+
+    @scenario(platform="workstation")      # optional: options of the world, see blockstep.World
+    async def main(world):
+        ...
+
+A scenario passes if main ends without an exception. Its world is built, run and closed once per
+run; a run is a function of the file and the seed.
+"""
+import dataclasses
+import importlib.util
+import inspect
+import json
+import pathlib
+import sys
+import time
+import traceback
+
+from blockstep.errors import BlockstepError
+from blockstep.world import World
+
+
+class ScenarioError(BlockstepError):
+    """The file holds no scenario."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    main: object  # async def main(world)
+    options: dict  # of its world
+    path: str = ""
+
+    def __call__(self, world):
+        return self.main(world)
+
+
+def scenario(main=None, **options):
+    """Marks `async def main(world)`, with options of its world."""
+    if main is not None:
+        return Scenario(main, options)
+    return lambda function: Scenario(function, options)
+
+
+def load_scenario(path: str | pathlib.Path) -> Scenario:
+    """The scenario in a file. Raises ScenarioError, and what the file itself raises."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ScenarioError(f"no such scenario: {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    if spec is None:
+        raise ScenarioError(f"not a Python file: {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, "main", None)
+    if inspect.iscoroutinefunction(found):
+        found = Scenario(found, {})
+    if not isinstance(found, Scenario):
+        raise ScenarioError(f"{path}: a scenario has an `async def main(world)`")
+    return dataclasses.replace(found, path=str(path))
+
+
+@dataclasses.dataclass
+class Outcome:
+    """How a run ended. Times are nanoseconds, except for the seconds on the wall."""
+
+    outcome: str  # "passed" or "failed"
+    seed: int
+    digest: str
+    simulated_ns: int
+    wall_s: float
+    events: int
+    timeline: list[tuple[int, str]]
+    error: str | None = None  # with its traceback
+    result: object = None     # what main returned
+    choices: list = dataclasses.field(default_factory=list)
+    trace: list = dataclasses.field(default_factory=list)
+    graphs: list[dict] = dataclasses.field(default_factory=list)  # of each VM, at the end
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome == "passed"
+
+    def summary(self) -> dict:
+        """What --json prints."""
+        summary = {name: getattr(self, name) for name in (
+            "outcome", "digest", "seed", "simulated_ns", "wall_s", "events", "error", "result")}
+        summary["timeline"] = [{"at_ns": at_ns, "text": text} for at_ns, text in self.timeline]
+        try:
+            json.dumps(summary["result"])
+        except (TypeError, ValueError):
+            summary["result"] = repr(summary["result"])
+        return summary
+
+
+def run_scenario(scenario: Scenario, seed: int = 0, **options) -> Outcome:
+    """Runs it in a world of its own; options override the scenario's. Raises nothing of its own:
+    what goes wrong inside is in the outcome."""
+    started = time.perf_counter()
+    result = error = None
+    world = World(**{"schedule": "random", **scenario.options, **options, "seed": seed})
+    try:
+        result = world.run(scenario(world))
+        world.check()
+    except Exception:  # a scenario may raise anything
+        error = traceback.format_exc()
+    try:
+        graphs = [vm.graph() for vm in world.vms]
+        trace, choices = world.trace, world.choices
+    finally:
+        world.close()
+    return Outcome(
+        outcome="failed" if error else "passed", seed=seed, digest=world.digest,
+        simulated_ns=world.now_ns, wall_s=time.perf_counter() - started, events=world.events_run,
+        timeline=world.timeline, error=error, result=result, choices=choices, trace=trace,
+        graphs=graphs)

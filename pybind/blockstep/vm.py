@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VM: one virtual machine, its QMP commands and events, its jobs and its disks."""
+import dataclasses
+
+import _blockstep
+
+from blockstep.errors import BlockstepError
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A QMP event: its name, its data as it is, and when it came."""
+
+    name: str
+    data: dict
+    at_ns: int
+
+    def matches(self, name: str, data: dict) -> bool:
+        return self.name == name and all(
+            isinstance(self.data, dict) and self.data.get(key.replace("_", "-")) == value
+            for key, value in data.items())
+
+
+class JobFailed(BlockstepError):
+    """A job ended with an error, or before what was waited for."""
+
+
+class VM(_blockstep.VM):
+    """A virtual machine. Made by world.vm(); options:
+
+    store             where its images live; default: the world's store
+    compat            whose wording permission conflicts have: "7.2" (default) or "2.9"
+    job_slots, job_chunk_bytes           how a copying job works
+    l2_cache_bytes, refcount_cache_bytes     of qcow2; 0: the format's default
+    """
+
+    def __init__(self, world, store, **options):
+        super().__init__(world, store, **options)
+        self.world = world
+        self._events: list[Event] = []
+        self._taken: set[int] = set()
+
+    # ---- events ---------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[Event]:
+        """Every event so far, oldest first."""
+        self._events += [Event(*event) for event in self.events_from(len(self._events))]
+        return self._events
+
+    async def event(self, name: str, /, timeout_ns: int | None = None, **data) -> Event:
+        """The first event of this name and data that no call gave before; waits for it.
+
+        data: members that must be equal, with _ for -. Raises Timeout.
+        """
+        wait = self._event(name, data)
+        return await (wait if timeout_ns is None else self.world.timeout(timeout_ns, wait))
+
+    async def _event(self, name: str, data: dict) -> Event:
+        number = 0
+        while True:
+            while number < len(self.events):
+                if number not in self._taken and self._events[number].matches(name, data):
+                    self._taken.add(number)
+                    return self._events[number]
+                number += 1
+            await self.event_arrived()
+
+    # ---- devices and nodes ----------------------------------------------------------------------
+
+    async def device_add(self, driver: str, id: str, **properties) -> None:
+        """Plugs a device in; the guest may still have to notice it. Properties with _ for -."""
+        await self.qmp("device_add", {"driver": driver, "id": id} | {
+            key.replace("_", "-"): value for key, value in properties.items()})
+
+    async def device_del(self, id: str) -> None:
+        """Unplugs a device and waits until it is gone: the guest has to let it go."""
+        await self.qmp("device_del", {"id": id})
+        await self.event("DEVICE_DELETED", device=id)
+
+    def backend(self, node_name: str, use=("consistent-read",),
+                share=("consistent-read", "write", "write-unchanged", "resize")):
+        """A user of a node without a guest: read, write, write_zeroes, discard, flush, close."""
+        return _blockstep.open_backend(self, node_name, use=use, share=share)
+
+    async def check(self, node_name: str, repair: str = "none") -> dict:
+        """Checks the image behind a node: corruptions, leaks, messages."""
+        return await _blockstep.check_node(self, node_name, repair=repair)
+
+    # ---- jobs -----------------------------------------------------------------------------------
+
+    async def start_job(self, command: str, arguments: dict) -> "Job":
+        """Starts a job by its QMP command; it is known by job-id, or else by device."""
+        job = Job(self, arguments.get("job-id") or arguments["device"], len(self.events))
+        await self.qmp(command, arguments)
+        return job
+
+
+class Job:
+    """A running job."""
+
+    def __init__(self, vm: VM, id: str, first_event: int):
+        self.vm = vm
+        self.id = id
+        self._first_event = first_event
+
+    def statuses(self) -> list[str]:
+        """Every status the job has had."""
+        return [event.data["status"] for event in self.vm.events[self._first_event:]
+                if event.matches("JOB_STATUS_CHANGE", {"id": self.id})]
+
+    async def reached(self, status: str) -> None:
+        """Waits until the job has had this status. Raises JobFailed if it ends before."""
+        while status not in self.statuses():
+            if self.statuses()[-1:] == ["null"]:
+                raise JobFailed(f"job '{self.id}' ended before it was {status}: "
+                                f"{self.error() or 'no error'}")
+            await self.vm.event_arrived()
+
+    async def ready(self) -> None:
+        """Waits until the job is ready to complete. Raises JobFailed if it ends before."""
+        await self.reached("ready")
+
+    async def complete(self) -> None:
+        """Asks a ready job to complete and waits for its end. Raises JobFailed."""
+        await self.vm.qmp("job-complete", {"id": self.id})
+        await self.ended()
+
+    async def cancel(self, force: bool = False) -> None:
+        """Cancels it and waits for its end."""
+        await self.vm.qmp("block-job-cancel", {"device": self.id, "force": force})
+        await self.reached("null")
+
+    async def ended(self) -> None:
+        """Waits for its end. Raises JobFailed if that was an error."""
+        await self.reached("null")
+        if self.error():
+            raise JobFailed(f"job '{self.id}': {self.error()}")
+
+    def error(self) -> str | None:
+        """The error it ended with, if it did."""
+        for event in self.vm.events[self._first_event:]:
+            if event.matches("BLOCK_JOB_COMPLETED", {"device": self.id}):
+                return event.data.get("error")
+        return None
