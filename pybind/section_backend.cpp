@@ -125,8 +125,9 @@ std::shared_ptr<Future> discard(BackendHandle& handle, std::uint64_t offset,
 }
 
 std::shared_ptr<Future> flush(BackendHandle& handle) {
-    return request(handle, "backend flush",
-                   [](sim::Co& co, blocklayer::BlockBackend& backend) { return backend.flush(co); });
+    return request(
+        handle, "backend flush",
+        [](sim::Co& co, blocklayer::BlockBackend& backend) { return backend.flush(co); });
 }
 
 std::shared_ptr<Future> check(VmHandle& handle, const std::string& node_name,

@@ -119,7 +119,9 @@ def run_scenarios(args) -> Count:
     folders = [folder for folder in PYTEST_FOLDERS if (source_dir() / folder).is_dir()]
     if not folders:
         raise CommandError("there are no scenarios to test")
-    return run_pytest("scenarios", source_dir(), folders + (["-k", args.k] if args.k else []))
+    options = ["-p", "blockstep.pytest_plugin", "--seed", str(args.seed)]
+    return run_pytest("scenarios", source_dir(),
+                      options + folders + (["-k", args.k] if args.k else []))
 
 
 PARTS = {"style": lambda _args: run_style(), "unit": run_unit, "scenarios": run_scenarios}
@@ -128,6 +130,8 @@ CHOICES = {"unit": ("style", "unit"), "scenarios": ("scenarios",), "all": tuple(
 
 def add_arguments(parser) -> None:
     parser.add_argument("what", nargs="?", choices=CHOICES, default="all")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="seed of the worlds in scenario tests (default 0)")
     parser.add_argument("-k", metavar="EXPRESSION",
                         help="only scenario tests that match (as pytest -k)")
 

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated worlds and what lives in them; use the package `blockstep`.
+
+Made by blockstep/stubs.py; do not edit.
+"""
+import typing
+
+
+class Backend:
+    """A user of a node with permissions; I/O without a guest."""
+    def close(self) -> Future:
+        """Gives the node up, once its requests have ended."""
+    def discard(self, offset: int, length: int) -> Future: ...
+    def flush(self) -> Future: ...
+    def read(self, offset: int, length: int) -> Future:
+        """Bytes. Raises GuestIoError, as all here."""
+    @property
+    def size(self) -> int:
+        """Bytes."""
+    def write(self, offset: int, data: bytes, *, fua: bool = False) -> Future:
+        """fua: on stable storage before it is done."""
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> Future:
+        """unmap: the room may be given back."""
+
+
+class Future:
+    """A result that simulated time will bring. Await it; it may be awaited by many."""
+    def __await__(self) -> typing.Generator[typing.Any, None, typing.Any]: ...
+    @property
+    def done(self) -> bool:
+        """Whether it has a result or an error."""
+    @property
+    def label(self) -> str:
+        """What it stands for, as deadlock reports name it."""
+    def on_done(self, callback: typing.Callable) -> None:
+        """Calls callback(future) in an event of its own once it is done; its error counts as
+        taken care of."""
+    def result(self) -> typing.Any:
+        """The result of a future that is done, without awaiting it; raises its error."""
+    def set_error(self, error: object) -> None:
+        """Completes it with an exception, raised where it is awaited."""
+    def set_value(self, value: object = None) -> None:
+        """Completes it. Raises RuntimeError if it is done already."""
+
+
+class RandomStream:
+    """A named stream of random numbers of a world; streams do not shift each other."""
+    def below(self, bound: int) -> int:
+        """Uniform in [0, bound)."""
+    def between(self, low: int, high: int) -> int:
+        """Uniform in [low, high], both included."""
+    def chance(self, numerator: int, denominator: int) -> bool:
+        """True with probability numerator / denominator."""
+    def next(self) -> int:
+        """64 random bits."""
+
+
+class Store:
+    """Where image files live."""
+    def exists(self, path: str) -> bool: ...
+    def list(self) -> typing.List[str]:
+        """Names of the files, sorted."""
+    def remove(self, path: str) -> None:
+        """Raises HostError."""
+
+
+class StoreSnapshot:
+    """All files of a MemoryStore at one moment; costs O(1)."""
+    @property
+    def files(self) -> typing.List[str]:
+        """Names of the files, sorted."""
+
+
+class VM:
+    """A virtual machine: its block layer and its devices."""
+    def __init__(self, world: World, store: Store, *, compat: str = '7.2', job_slots: int = 16,
+            job_chunk_bytes: int = 1048576, l2_cache_bytes: int = 0,
+            refcount_cache_bytes: int = 0) -> None: ...
+    def check_graph(self) -> str:
+        """The first difference between stored and recomputed permissions, or ''."""
+    def dump(self) -> str:
+        """The graph as text, an edge a line with what it uses and shares."""
+    def event_arrived(self) -> Future:
+        """A future that is done when the next event comes."""
+    def events_from(self, first: int = 0) -> list:
+        """Events from the first-th on, as (name, data, nanoseconds)."""
+    def graph(self) -> dict:
+        """Nodes in order of creation and the edges between their users and them."""
+    def qmp(self, command: str, arguments: object = None) -> Future:
+        """Runs a QMP command; the future gives what its reply returns.
+
+        Raises QmpError with the reference's class and text, PermissionRefused when a
+        permission stands in the way."""
+    def shut_down(self) -> Future:
+        """Ends jobs and closes all nodes."""
+
+
+class World:
+    """A simulated world: its clock, its order of events, what runs in it."""
+    def __init__(self, *, seed: int = 0, schedule: object = 'fifo', clock: str = 'simulated',
+            pace: float = 1.0, platform: str = 'instant', record_trace: bool = False,
+            event_limit: int = 0) -> None: ...
+    @property
+    def choices(self) -> list:
+        """Every free choice so far as (label, n, k): give it as `schedule` to replay them."""
+    def choose(self, n: int, label: str) -> int:
+        """A free choice of the scenario: a number below n, recorded."""
+    def close(self) -> None:
+        """Ends all tasks and everything in the world. What belongs to it raises RuntimeError
+        afterwards; time, digest, choices and trace stay readable."""
+    @property
+    def closed(self) -> bool:
+        """Whether the world has been closed."""
+    @property
+    def digest(self) -> str:
+        """16 hex digits over every event so far. Equal digests mean equal runs."""
+    def emit(self, label: str, a: int = 0, b: int = 0) -> None:
+        """Puts an event into the trace and the digest."""
+    @property
+    def events_run(self) -> int:
+        """Events since the world began."""
+    def future(self, label: str = 'future') -> Future:
+        """A future that Python completes with set_value or set_error."""
+    @property
+    def now_ns(self) -> int:
+        """Simulated nanoseconds since the world began."""
+    def rng(self, name: str) -> RandomStream:
+        """The random stream with this name."""
+    def run_for(self, ns: int) -> None:
+        """Runs what is due in this many simulated nanoseconds. Not from inside."""
+    def run_until_done(self, future: Future) -> typing.Any:
+        """Runs the world until the future is done and gives its result. Not from inside.
+
+        Raises Deadlock, EventLimit, AssertionFailure, and what a task raises that nobody
+        awaits."""
+    def run_until_idle(self) -> None:
+        """Runs the world until nothing is left to run. Not from inside."""
+    @property
+    def seed(self) -> int:
+        """What the random streams and the random schedule come from."""
+    def sleep(self, ns: int) -> Future:
+        """A future that is done after this many simulated nanoseconds."""
+    def start(self, coroutine: object, *, name: str = 'task') -> Task:
+        """Starts a coroutine as a task of its own, in an event of its own."""
+    @property
+    def trace(self) -> list:
+        """Trace lines, oldest first: all with record_trace, otherwise the last 64."""
+    def waiting_report(self) -> str:
+        """Who waits for whom, a line each."""
+
+
+class MemoryStore(Store):
+    """Files in simulated media, with a write cache that can be lost."""
+    def __init__(self, world: World, *, cache: str = 'volatile') -> None: ...
+    def allocated(self, path: str) -> int:
+        """Bytes that are not in holes."""
+    def export_file(self, path: str, real_path: str) -> None:
+        """Copies a file out to the real file system. Raises HostError."""
+    def fail(self, path: str, operation: str, *, skip: int = 0, times: int = 1,
+            errno: int = 5) -> None:
+        """After `skip` operations of this kind (read, write, write-zeroes, discard, flush,
+        truncate) the next `times` fail."""
+    def get(self, path: str, offset: int = 0, length: typing.Optional[int] = None) -> bytes:
+        """Bytes of the file as its readers see them, what is not flushed included."""
+    def get_durable(self, path: str, offset: int = 0,
+            length: typing.Optional[int] = None) -> bytes:
+        """Bytes that survive even if everything that is not flushed is lost."""
+    def import_file(self, path: str, real_path: str) -> None:
+        """Copies a real file in; holes stay holes. Raises HostError."""
+    def patch(self, path: str, offset: int, data: bytes | bytearray | memoryview) -> None:
+        """Overwrites bytes behind everybody's back, as a broken disk would."""
+    def pending(self, path: str) -> int:
+        """How many writes a power cut now could lose."""
+    def power_cut(self, *, keep: str = 'chosen') -> None:
+        """The host loses power: unflushed writes survive by the world's choice, all, or none, in
+        sectors. Whatever was open is dead from here: its requests end with EIO."""
+    def put(self, path: str, data: bytes | bytearray | memoryview) -> None:
+        """Makes the file, or replaces its contents."""
+    def restore(self, snapshot: StoreSnapshot) -> None:
+        """Contents become those of the snapshot, all of them durable."""
+    def set_capacity(self, bytes: int) -> None:
+        """Room for all files together; past it writes get ENOSPC. 0: no limit."""
+    def set_disk(self, path: str, disk: str) -> None:
+        """The file lies on this disk of the world's platform, which takes its time."""
+    def set_latency(self, path: str, ns: int) -> None:
+        """Simulated nanoseconds that each operation on the file takes."""
+    def size(self, path: str) -> int:
+        """Bytes."""
+    def snapshot(self) -> StoreSnapshot:
+        """All contents now, for restore() here or in another world."""
+
+
+class PosixStore(Store):
+    """Real files, with the locks the reference takes on them."""
+    def __init__(self, world: World) -> None: ...
+
+
+class Task(Future):
+    """A running coroutine. Its error fails the run unless somebody awaits the task."""
+    def cancel(self) -> None:
+        """Raises Cancelled inside it where it waits."""
+
+
+def check_node(vm: VM, node_name: str, *, repair: str = 'none') -> Future:
+    """Checks the image behind a node: counts and messages. repair: none, leaks, all."""
+
+def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
+        share: typing.Iterable) -> Backend:
+    """A backend on the node. use, share: QAPI permission names. Raises PermissionRefused."""

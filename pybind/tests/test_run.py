@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Holds:   `run` says how a scenario ended, in words, JSON and exit status; a repeated run has the
+         same digest and a report replays; wrong command lines end with status 2 and one line.
+Method:  small scenarios in scratch files, run as a user would.
+"""
+import json
+import subprocess
+import sys
+
+import pytest
+
+GOOD = """
+async def main(world):
+    names = {"b", "a", "c"}
+    for name in names:
+        await world.sleep(1000)
+        world.note(name)
+    return len(names)
+"""
+BAD = """
+async def main(world):
+    await world.sleep(5)
+    raise ValueError("broken on purpose")
+"""
+UNSTEADY = """
+import os
+async def main(world):
+    world.note(str(os.getpid()))
+"""
+CHOOSING = """
+async def worker(world, name):
+    for _ in range(5):
+        await world.sleep(0)
+        world.note(name)
+
+async def main(world):
+    await world.gather(*(worker(world, name) for name in "abc"))
+"""
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-P", "-m", "blockstep", *map(str, arguments)],
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    def write(text):
+        path = tmp_path / "some_scenario.py"
+        path.write_text(text)
+        return path
+    return write
+
+
+def test_passing_scenario(scenario):
+    done = command("run", scenario(GOOD), "--seed", 4)
+    *timeline, last = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert sorted(line.split("  ")[-1] for line in timeline) == ["a", "b", "c"]
+    assert last.startswith("passed  seed 4  digest ")
+
+
+def test_json_of_any_process_is_the_same(scenario):
+    runs = [json.loads(command("run", scenario(GOOD), "--json").stdout) for _ in range(3)]
+    for run in runs:
+        assert run.pop("wall_s") < 5
+    assert runs[0] == runs[1] == runs[2]
+    assert (runs[0]["outcome"], runs[0]["simulated_ns"], runs[0]["result"]) == ("passed", 3000, 3)
+
+
+def test_failing_scenario_shows_where_and_how_to_repeat(scenario):
+    path = scenario(BAD)
+    done = command("run", path, "--seed", 9)
+    assert done.returncode == 1
+    assert 'raise ValueError("broken on purpose")' in done.stdout
+    assert done.stdout.splitlines()[-1] == f"again: ./blockstep run {path} --seed 9"
+    told = json.loads(command("run", path, "--json").stdout)
+    assert (told["outcome"], told["error"].splitlines()[-1]) == (
+        "failed", "ValueError: broken on purpose")
+
+
+def test_runs_that_differ_fail(scenario):
+    done = command("run", scenario(UNSTEADY), "--repeat", 3)
+    assert done.returncode == 1
+    assert "3 runs differ: " in done.stdout
+
+
+def test_repeated_runs_agree(scenario):
+    assert json.loads(command("run", scenario(CHOOSING), "--repeat", 5, "--json").stdout)[
+        "outcome"] == "passed"
+
+
+def test_report_holds_what_replays_the_run(scenario, tmp_path):
+    path, report = scenario(CHOOSING), tmp_path / "report"
+    first = command("run", path, "--seed", 5, "--report", report)
+    assert {file.name for file in report.iterdir()} == {
+        "result.json", "timeline.txt", "trace.txt", "choices.json"}
+    again = command("run", path, "--schedule", report / "choices.json", "--json")
+    assert f"digest {json.loads(again.stdout)['digest']} " in first.stdout
+    assert command("run", path, "--seed", 6).stdout != first.stdout
+
+
+@pytest.mark.parametrize("text, message", [
+    ("x = 1\n", "a scenario has an `async def main(world)`"),
+    ("def main(world):\n    pass\n", "a scenario has an `async def main(world)`"),
+    ("async def main(world)\n", "cannot be loaded"),
+    ("import no_such_module\n", "cannot be loaded: No module named 'no_such_module'"),
+])
+def test_files_that_are_no_scenario(scenario, text, message):
+    done = command("run", scenario(text))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["run", "no/such.py"], "blockstep: no such scenario: no/such.py"),
+    (["run"], "blockstep: the following arguments are required: SCENARIO"),
+    (["run", "x.py", "--seed", "many"], "blockstep: argument --seed: invalid int value: 'many'"),
+    (["run", "x.py", "--repeat", "0"], "blockstep: --repeat takes a number from 1 up"),
+    (["run", "x.py", "--schedule", "nowhere"], "blockstep: cannot replay nowhere: "),
+    (["graph"], "blockstep: graph takes a scenario or --socket PATH"),
+    (["graph", "--socket", "/no/socket"], "blockstep: no QMP server answers on /no/socket: "),
+])
+def test_wrong_command_lines(arguments, message):
+    done = command(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(message)
