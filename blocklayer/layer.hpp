@@ -115,6 +115,14 @@ private:
     friend class NodeRef;
     friend class OpenContext;
     friend class Reopen;
+    friend class Drain;
+    friend class Node;
+    // A node by its validated options; `file`, when given, is its child of that name.
+    Result<NodeRef> open_node(sim::Co& co, const Value& options, const NodeFlags& defaults,
+                              NodeRef file);
+    Status check_node_name(std::string_view name) const;
+    Node& add_node(std::string name, const DriverSpec& spec);
+    void forget_node(Node& node, std::unique_ptr<Node>* taken);
     void release(Node& node);  // the last reference went
     void close_node(sim::Co& co, std::unique_ptr<Node> node);
 
@@ -129,8 +137,13 @@ private:
     std::vector<BlockBackend*> backends_;
     std::vector<EventSink> sinks_;
     std::unique_ptr<JobList> jobs_;
+    sim::WaitQueue drain_waiters_{"drained section"};
     std::uint64_t next_generated_name_ = 0;
+    std::uint64_t next_node_id_ = 1;
     bool reaping_posted_ = false;
+    bool dropping_ = false;  // in the destructor: nothing is put in order any more
+    // Outlives the layer in handlers that are still to run: false when it is gone.
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 // The operations of the older blockers. source: the sixteen types commands still ask for.

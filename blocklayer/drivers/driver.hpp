@@ -3,10 +3,13 @@
 //
 // A driver opens its children, translates requests into requests on them, and says which
 // permissions it needs on each. It never sees unaligned requests (limits().request_alignment),
-// never one past the end, and never one that its parents' permissions do not cover.
+// never one that its parents' permissions do not cover, and past its end only writes of a parent
+// that may resize it. What a filter does not override goes to its filtered child.
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,11 +38,11 @@ struct Limits {
     std::uint64_t max_pwrite_zeroes = 0;
     std::uint32_t pdiscard_alignment = 0;
     std::uint64_t max_pdiscard = 0;
-    bool supports_fua = false;         // write(fua) needs no flush after it
-    bool zeroes_may_unmap = false;     // write_zeroes understands may_unmap
+    bool supports_fua = false;      // write(fua) needs no flush after it
+    bool zeroes_may_unmap = false;  // write_zeroes understands may_unmap
     bool zeroes_supports_fua = false;
     bool zeroes_no_fallback = false;
-    bool truncate_zeroes = false;      // what a truncate adds reads as zeroes
+    bool truncate_zeroes = false;  // what a truncate adds reads as zeroes
 };
 
 struct DriverInfo {  // as query-named-block-nodes and `qemu-img info` show it
@@ -67,6 +70,7 @@ public:
                                   RequestFlags flags);
     virtual IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length);
     // Its own caches first, then the children that are written to (the default does only those).
+    // Not asked of a protocol driver when no write, zero, discard or truncate ended since the last.
     virtual IoStatus flush(sim::Co& co);
     virtual IoResult<BlockStatus> block_status(sim::Co& co, std::uint64_t offset,
                                                std::uint64_t length);
@@ -74,14 +78,15 @@ public:
                             std::string_view preallocation, RequestFlags flags);
     // Length of the contents as the driver sees it now; the node caches it.
     virtual IoResult<std::uint64_t> length(sim::Co& co) = 0;
+    // This child's length changed: the node's own from now on, or nothing when it stays.
+    virtual std::optional<std::uint64_t> length_with_child(const Edge& child) const;
     virtual Limits limits() const { return {}; }
     virtual DriverInfo info() { return {}; }
     virtual IoResult<std::uint64_t> allocated_bytes();
     // A filter's or format's whole contents back to "unallocated" (after a commit).
     virtual IoStatus make_empty(sim::Co& co);
     // New backing file reference in the image's metadata; empty: none.
-    virtual Status change_backing_file(sim::Co& co, std::string_view file,
-                                       std::string_view format);
+    virtual Status change_backing_file(sim::Co& co, std::string_view file, std::string_view format);
     // Image check. repair_* as qemu-img check -r. not_supported by default.
     struct CheckResult {
         std::uint64_t corruptions = 0, leaks = 0, check_errors = 0;
@@ -107,6 +112,10 @@ public:
 
     // New options on a live node: prepare may refuse and leave no trace; then commit or abort.
     virtual Status reopen_prepare(sim::Co& co, ReopenContext& context);
+    // False: "Block format 'x' used by node 'y' does not support reopening files".
+    virtual bool supports_reopen() const { return true; }
+    // Whether a reopen may give this option of the driver's own another value.
+    virtual bool can_change_option(std::string_view /*name*/) const { return false; }
     virtual void reopen_commit(sim::Co&) {}
     virtual void reopen_abort(sim::Co&) {}
     // Migration hands the image over or takes it back.
@@ -153,6 +162,9 @@ struct DriverSpec {
     // The edge of a filter that shows its data, "file" or "backing".
     std::string_view filtered_child = "file";
     std::string source;  // specification of the format, for the reference docs
+    // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").
+    std::vector<std::string> protocols;
+    Result<Value> (*parse_filename)(std::string_view filename) = nullptr;
 };
 
 template <class D>

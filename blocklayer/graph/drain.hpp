@@ -4,12 +4,15 @@
 // begin() tells the node's parents, upwards, to send nothing new, then waits until what they had
 // begun is over: a nested event loop in which any other runnable event may run.
 #pragma once
+#include <string>
 #include <vector>
 
 #include "blocklayer/graph/node.hpp"
 #include "sim/co.hpp"
 
 namespace blocklayer {
+
+class BlockLayer;
 
 class Drain {
 public:
@@ -19,6 +22,23 @@ public:
     static void end(Node& node);
     // Waits until the node and its parents are idle, without keeping it drained.
     static void wait_idle(sim::Co& co, Node& node);
+    // The node is drained and has got a new parent, which may still have requests under way: waits
+    // until they are over. Whoever attaches to a drained node owes this before relying on it.
+    static void settle(sim::Co& co, Node& node);
+    // A parent is no longer busy (its busy() may have become false): waiting sections look again.
+    static void kick(BlockLayer& layer);
+    // Is a request in flight on the node or on its way to it?
+    static bool busy(const Node& node);
+    // All counters recomputed: text of the first difference, or "".
+    static std::string check(const BlockLayer& layer);
+
+private:
+    friend class Node;
+    friend class Graph;
+    static void enter(Node& node);
+    static void leave(Node& node);
+    static void sync(Edge& edge);  // after the edge or its child changed
+    static void release(Edge& edge);  // the edge goes away: its parent may go on
 };
 
 // A drained section of several nodes for the length of a scope.

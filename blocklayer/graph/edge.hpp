@@ -85,7 +85,8 @@ struct BlockStatus {
     bool zero = false;         // reads as zeroes
     bool allocated = false;    // this node decides the contents (not its backing file)
     bool compressed = false;
-    bool recurse = false;      // raw mapping: ask the file below about zeroes
+    // The child `file` knows more: with data, whether it is zeroes there; without, everything.
+    bool recurse = false;
     bool eof = false;
     Node* file = nullptr;      // where the data lies ...
     std::uint64_t offset = 0;  // ... and at which offset; valid when file != nullptr
@@ -116,7 +117,9 @@ public:
     Party party() const { return {parent_.describe(), name_}; }
 
     // Requests. units: bytes. Any alignment: the node's request layer takes care of it.
-    // errors: what the driver reports; io when out of range; no_medium is the backend's.
+    // A read past the end gives zeroes; a write past it needs resize and may lengthen the node.
+    // errors: what the driver reports; io when out of range; no_medium is the backend's; no_memory
+    // when the graph is too deep for the fiber's stack.
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags flags = {});
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags = {});
     IoStatus write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
@@ -129,7 +132,22 @@ public:
 
 private:
     friend class Graph;
-    void require(PermSet used, const char* request) const;
+    friend class Drain;
+    // Fails the run: the parent sent a request that its permissions do not cover.
+    [[noreturn]] void fail_permission(const char* request, std::uint64_t offset,
+                                      std::uint64_t length, const char* needs) const;
+    void require_write(const char* request, std::uint64_t offset, std::uint64_t length,
+                       RequestFlags flags) const {
+        if (!claim_.used.contains(Perm::write) &&
+            !(flags.has(RequestFlag::write_unchanged) &&
+              claim_.used.contains(Perm::write_unchanged))) [[unlikely]]
+            fail_permission(request, offset, length,
+                            flags.has(RequestFlag::write_unchanged) ? "write unchanged" : "write");
+    }
+    void require_resize(const char* request, std::uint64_t offset, std::uint64_t length) const {
+        if (!claim_.used.contains(Perm::resize)) [[unlikely]]
+            fail_permission(request, offset, length, "resize");
+    }
 
     EdgeParent& parent_;
     Node* child_;
@@ -137,8 +155,9 @@ private:
     EdgeClass class_;
     RoleSet role_;
     Claim claim_;
+    std::size_t index_ = 0;  // in the graph's table
     bool frozen_ = false;
-    int drains_ = 0;  // how many drained_begin the parent has had through this edge
+    bool drained_ = false;  // the parent has had a drained_begin through this edge
 };
 
 }  // namespace blocklayer

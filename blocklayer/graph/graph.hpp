@@ -11,7 +11,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -68,6 +67,8 @@ public:
     void move(Transaction& tx, Edge& edge, Node& to);
     void set_claim(Transaction& tx, Edge& edge, Claim claim);
     Status replace_parents(Transaction& tx, Node& from, Node& to, Strict strict);
+    Status set_child(Transaction& tx, Node& parent, std::string edge_name, RoleSet role,
+                     Node* child);
     // Recomputes and checks everything that the changes so far touch below these nodes.
     Status refresh(Transaction& tx, std::span<Node* const> nodes);
     // As refresh, with pending read-only states of a reopen.
@@ -78,15 +79,36 @@ public:
     // Is `below` reachable from `above` over child edges (or the same node)?
     bool reaches(const Node& above, const Node& below) const;
     // Every pair at every node, every claim recomputed: text of the first difference, or "".
+    // Test builds do it after every change (less often while the graph is large).
     std::string check_whole() const;
     // All edges in a stable order, one line each with both permission sets.
     std::string dump() const;
     std::size_t edge_count() const { return edges_.size(); }
 
 private:
+    friend class Drain;
     struct Update;
+    struct Place {  // where an edge was in the two lists
+        std::size_t in_parents, in_children;
+    };
+    Place unlink(Edge& edge);
+    void link(Edge& edge, Place place);
+    void destroy(Edge& edge);  // unlinked before
+    void block_backing(Edge& edge);
+    void unblock_backing(Edge& edge);
+    void touch(Edge& edge) { touched_.push_back(&edge); }
+    Status judge(Transaction& tx, std::initializer_list<Node*> nodes);
+    Status finish(Transaction& tx, Status status);
+    void after_change();
+    static Claim child_claim(const Edge& edge, const Claim& cumulative, bool writable);
+    static void keep_above(Node& parent, Node& child);
+    std::uint64_t next_mark() const { return ++mark_; }
+
     BlockLayer& layer_;
-    std::map<const Edge*, std::unique_ptr<Edge>> edges_;  // owner only; never walked in order
+    std::vector<std::unique_ptr<Edge>> edges_;  // owner only; never walked where order matters
+    std::vector<const Edge*> touched_;  // changed since the last refresh: the newcomers of 2.9
+    mutable std::uint64_t mark_ = 0;    // of the latest walk: nodes seen in it carry it
+    std::uint64_t changes_unchecked_ = 0;
 };
 
 }  // namespace blocklayer

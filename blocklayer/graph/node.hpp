@@ -18,6 +18,7 @@
 #include "blocklayer/errors.hpp"
 #include "blocklayer/graph/edge.hpp"
 #include "blocklayer/requests/tracked.hpp"
+#include "sim/check.hpp"
 #include "sim/sync.hpp"
 #include "sim/trace.hpp"
 
@@ -50,6 +51,7 @@ struct NodeFlags {
 struct OpBlocker {
     std::uint32_t operations;  // bits of Op
     std::string reason;
+    const void* owner = nullptr;  // the edge or job that blocks, to find it again
 };
 
 class Node final : public EdgeParent {
@@ -91,10 +93,12 @@ public:
     void drained_end(Edge& edge) override;
     bool busy(const Edge& edge) const override;
     void child_resized(Edge& edge) override;
+    void child_replaced(Edge& edge) override { child_resized(edge); }
 
     bool drained() const { return drains_ > 0; }
     std::uint64_t in_flight() const { return in_flight_; }
 
+    // Oldest first: the newest reason is the one commands report.
     std::vector<OpBlocker>& op_blockers() { return op_blockers_; }
     std::vector<std::unique_ptr<DirtyBitmap>>& dirty_bitmaps() { return dirty_bitmaps_; }
     TrackedRequests& tracked() { return tracked_; }
@@ -111,6 +115,14 @@ private:
     friend class RequestLayer;
     friend class Drain;
     friend class Reopen;
+    friend class Edge;
+    friend class RequestScope;
+    void begin_request() { ++in_flight_; }
+    void end_request() {
+        INVARIANT(in_flight_ > 0);
+        if (--in_flight_ == 0) became_idle();
+    }
+    void became_idle();
     Node(BlockLayer& layer, std::string name, const DriverSpec& spec);
 
     BlockLayer& layer_;
@@ -129,11 +141,20 @@ private:
     std::vector<OpBlocker> op_blockers_;
     std::vector<std::unique_ptr<DirtyBitmap>> dirty_bitmaps_;
     TrackedRequests tracked_;
-    sim::WaitQueue idle_{"node becomes idle"};
+    sim::WaitQueue flushed_{"flush before this one"};
     std::uint64_t in_flight_ = 0;
-    std::uint64_t references_ = 0;
-    std::uint32_t rank_ = 0;  // above every child's: the order of permission updates
-    int drains_ = 0;
+    std::uint64_t references_ = 0;  // edges and NodeRefs
+    std::uint64_t id_ = 0;          // in order of creation, from 1
+    std::uint64_t inherits_from_ = 0;  // id of the node this one was opened inline with
+    std::uint64_t rank_ = 0;        // above every child's: the order of permission updates
+    Claim cumulative_;              // what the children's claims were computed from
+    mutable std::uint64_t mark_ = 0;  // the latest walk that saw this node
+    int drains_ = 0;                // own sections and drained children
+    int own_drains_ = 0;            // sections begun on this very node
+    bool update_pending_ = false, update_forced_ = false;
+    bool claim_prepared_ = false;   // the driver waits for commit_claim or abort_claim
+    bool stale_ = false;            // a loosening failed: children keep stricter claims
+    bool flushing_ = false;
     bool implicit_ = false;       // made by a job without a name from the user
     bool monitor_owned_ = false;  // blockdev-add holds a reference
     bool never_freeze_ = false;

@@ -36,12 +36,23 @@ public:
                                std::string_view image_format);
     // What queries show as the node's filename.
     void set_filename(std::string filename) { node_.filename_ = std::move(filename); }
+    // The driver cannot write here: the node becomes read-only if the user allowed that
+    // (auto-read-only), else this is the error.
+    Status fall_back_to_read_only(std::string error);
 
 private:
+    friend class BlockLayer;
+    NodeRef file_;  // opened before this node, for its child "file"
     BlockLayer& layer_;
     Node& node_;
     const Value& options_;
 };
+
+// The flags an inline child starts from, given its parent's.
+NodeFlags inherited_flags(const NodeFlags& parent, RoleSet role);
+// What options say about the flags, on top of defaults.
+NodeFlags flags_of_options(const Value& options, const NodeFlags& defaults);
+Status check_flags(const NodeFlags& flags);
 
 class ReopenContext {
 public:

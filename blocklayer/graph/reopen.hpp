@@ -20,6 +20,9 @@ public:
     // Jobs and commits switch a node (and the children that inherit from it) to read-write and
     // back, keeping all other options.
     static Status set_read_only(sim::Co& co, Node& node, bool read_only);
+
+private:
+    struct Queue;
 };
 
 }  // namespace blocklayer

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// invariant  a node's drains_ is its own sections plus its drained children; an edge is drained
+//            exactly when its child is
+#include "blocklayer/graph/drain.hpp"
+
+#include "blocklayer/layer.hpp"
+
+namespace blocklayer {
+
+// Node by node instead of by recursion: chains are long and stacks are not.
+void Drain::enter(Node& first) {
+    std::vector<Node*> entered{&first};
+    while (!entered.empty()) {
+        Node& node = *entered.back();
+        entered.pop_back();
+        if (++node.drains_ > 1) continue;
+        const std::vector<Edge*> users = node.parents_;
+        for (Edge* user : users) {
+            if (std::exchange(user->drained_, true)) continue;
+            if (Node* parent = user->parent().as_node())
+                entered.push_back(parent);
+            else
+                user->parent().drained_begin(*user);
+        }
+        node.driver().drain_begin();
+    }
+}
+
+void Drain::leave(Node& first) {
+    std::vector<Node*> left{&first};
+    while (!left.empty()) {
+        Node& node = *left.back();
+        left.pop_back();
+        INVARIANT(node.drains_ > 0);
+        if (--node.drains_ > 0) continue;
+        node.driver().drain_end();
+        const std::vector<Edge*> users = node.parents_;
+        for (Edge* user : users) {
+            if (!std::exchange(user->drained_, false)) continue;
+            if (Node* parent = user->parent().as_node())
+                left.push_back(parent);
+            else
+                user->parent().drained_end(*user);
+        }
+    }
+}
+
+void Drain::sync(Edge& edge) {
+    if (edge.child().drained() == edge.drained_) return;
+    edge.drained_ = !edge.drained_;
+    if (edge.drained_)
+        edge.parent().drained_begin(edge);
+    else
+        edge.parent().drained_end(edge);
+}
+
+void Drain::release(Edge& edge) {
+    if (std::exchange(edge.drained_, false)) edge.parent().drained_end(edge);
+}
+
+void Drain::quiesce(Node& node) {
+    ++node.own_drains_;
+    enter(node);
+}
+
+void Drain::begin(sim::Co& co, Node& node) {
+    const NodeRef alive(&node);
+    node.layer().world().emit("drained section begins", node.subject());
+    quiesce(node);
+    settle(co, node);
+}
+
+void Drain::end(Node& node) {
+    INVARIANT(node.own_drains_ > 0);
+    --node.own_drains_;
+    node.layer().world().emit("drained section ends", node.subject());
+    leave(node);
+}
+
+void Drain::wait_idle(sim::Co& co, Node& node) {
+    const NodeRef alive(&node);
+    begin(co, node);
+    end(node);
+}
+
+void Drain::settle(sim::Co& co, Node& node) {
+    const NodeRef alive(&node);
+    while (busy(node)) node.layer().drain_waiters_.wait(co);
+}
+
+void Drain::kick(BlockLayer& layer) { layer.drain_waiters_.wake_all(); }
+
+bool Drain::busy(const Node& first) {
+    const std::uint64_t mark = first.layer().graph().next_mark();
+    std::vector<const Node*> to_visit{&first};
+    while (!to_visit.empty()) {
+        const Node& node = *to_visit.back();
+        to_visit.pop_back();
+        if (std::exchange(node.mark_, mark) == mark) continue;
+        if (node.in_flight_ > 0) return true;
+        for (const Edge* user : node.parents_) {
+            if (const Node* parent = user->parent().as_node())
+                to_visit.push_back(parent);
+            else if (user->parent().busy(*user))
+                return true;
+        }
+    }
+    return false;
+}
+
+std::string Drain::check(const BlockLayer& layer) {
+    for (const Node* node : layer.nodes()) {
+        int drains = node->own_drains_;
+        for (const Edge* edge : node->children()) drains += edge->child().drained() ? 1 : 0;
+        if (drains != node->drains_)
+            return fmt::format("node '{}': {} drained sections counted, {} kept", node->name(),
+                               drains, node->drains_);
+        for (const Edge* user : node->parents())
+            if (user->drained_ != node->drained())
+                return fmt::format("{}: {} of the drained section of node '{}'",
+                                   user->parent().describe(),
+                                   user->drained_ ? "still in" : "does not know", node->name());
+    }
+    return {};
+}
+
+void DrainedSection::add(sim::Co& co, Node& node) {
+    nodes_.emplace_back(&node);
+    Drain::begin(co, node);
+}
+
+void DrainedSection::end() {
+    for (const NodeRef& node : std::exchange(nodes_, {})) Drain::end(*node);
+}
+
+}  // namespace blocklayer

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening nodes: names, flags and their inheritance, children by name or inline.
+//
+// source  option names and defaults: QAPI BlockdevOptions; order and texts as observed.
+#include "blocklayer/graph/open.hpp"
+
+#include <algorithm>
+#include <cctype>
+
+#include "blocklayer/layer.hpp"
+#include "blocklayer/options/schema.hpp"
+
+namespace blocklayer {
+namespace {
+
+constexpr std::size_t node_name_max = 31;
+
+bool well_formed(std::string_view name) {
+    const auto is_letter = [](unsigned char c) { return std::isalpha(c) != 0; };
+    const auto is_inner = [&](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_';
+    };
+    return !name.empty() && is_letter(static_cast<unsigned char>(name.front())) &&
+           std::all_of(name.begin() + 1, name.end(), is_inner);
+}
+
+bool has_protocol(std::string_view filename) {
+    const std::size_t colon = filename.find(':');
+    return colon != std::string_view::npos && filename.find('/') > colon;
+}
+
+// The backing file's name as seen from the directory of the image that names it.
+std::string beside(std::string_view image, std::string_view filename) {
+    const std::size_t slash = image.rfind('/');
+    if (has_protocol(filename) || filename.starts_with('/') || slash == std::string_view::npos)
+        return std::string(filename);
+    return std::string(image.substr(0, slash + 1)).append(filename);
+}
+
+}  // namespace
+
+NodeFlags inherited_flags(const NodeFlags& parent, RoleSet role) {
+    NodeFlags flags = parent;
+    flags.detect_zeroes = DetectZeroes::off;
+    if (role.has(Role::cow)) {
+        flags.read_only = true;
+        flags.auto_read_only = false;
+        flags.discard_unmap = false;
+    } else {
+        flags.discard_unmap = true;  // drivers pass on only what their own option allows
+    }
+    if (role.has(Role::metadata)) flags.no_io = false;
+    return flags;
+}
+
+NodeFlags flags_of_options(const Value& options, const NodeFlags& defaults) {
+    NodeFlags flags = defaults;
+    flags.read_only = options.get_bool("read-only", defaults.read_only);
+    flags.auto_read_only = options.get_bool("auto-read-only", defaults.auto_read_only);
+    flags.force_share = options.get_bool("force-share", defaults.force_share);
+    if (const Value* cache = options.find("cache")) {
+        flags.direct = cache->get_bool("direct", defaults.direct);
+        flags.no_flush = cache->get_bool("no-flush", defaults.no_flush);
+    }
+    if (const Value* discard = options.find("discard"))
+        flags.discard_unmap = discard->as_string() == "unmap";
+    const std::string zeroes = options.get_string("detect-zeroes", "off");
+    flags.detect_zeroes = zeroes == "on"      ? DetectZeroes::on
+                          : zeroes == "unmap" ? DetectZeroes::unmap
+                                              : DetectZeroes::off;
+    return flags;
+}
+
+Status check_flags(const NodeFlags& flags) {
+    if (flags.force_share && !flags.read_only)
+        return failure("force-share=on can only be used with read-only images");
+    if (flags.detect_zeroes == DetectZeroes::unmap && !flags.discard_unmap)
+        return failure(
+            "setting detect-zeroes to unmap is not allowed without setting discard operation to "
+            "unmap");
+    return {};
+}
+
+Result<Edge*> OpenContext::open_child(sim::Co& co, std::string_view name, RoleSet role) {
+    Edge* edge = TRY(open_optional_child(co, name, role));
+    if (edge == nullptr)
+        return failure(fmt::format("A block device must be specified for \"{}\"", name));
+    return edge;
+}
+
+Result<Edge*> OpenContext::open_optional_child(sim::Co& co, std::string_view name, RoleSet role) {
+    const Value* given = options_.find(name);
+    NodeRef child;
+    if (name == "file" && file_) {
+        child = std::exchange(file_, NodeRef());
+        child->inherits_from_ = node_.id_;
+    } else if (given == nullptr || given->is_null()) {
+        return nullptr;
+    } else if (given->is_string()) {
+        const std::string& reference = given->as_string();
+        child = NodeRef(layer_.find_device_or_node(reference));
+        if (!child) {
+            if (layer_.find_backend(reference) != nullptr)
+                return failure(fmt::format("Device '{}' has no medium", reference));
+            return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
+        }
+    } else {
+        child = TRY(layer_.open_node(co, *given, inherited_flags(node_.flags(), role), NodeRef()));
+        child->inherits_from_ = node_.id_;
+    }
+    return layer_.graph().attach_child(node_, *child, std::string(name), role);
+}
+
+Result<Edge*> OpenContext::open_backing(sim::Co& co, std::string_view image_filename,
+                                        std::string_view image_format) {
+    if (options_.has("backing")) return open_optional_child(co, "backing", Role::cow);
+    if (image_filename.empty()) return nullptr;
+    Value options = Value::dict();
+    if (!image_format.empty()) options.set("driver", image_format);
+    Result<NodeRef> backing =
+        layer_.open_file(co, beside(node_.filename(), image_filename), std::move(options),
+                         inherited_flags(node_.flags(), Role::cow));
+    if (!backing)
+        return failure("Could not open backing file: " + backing.error().text,
+                       backing.error().code);
+    (*backing)->inherits_from_ = node_.id_;
+    return layer_.graph().attach_child(node_, **backing, "backing", Role::cow);
+}
+
+Status OpenContext::fall_back_to_read_only(std::string error) {
+    if (node_.flags_.read_only) return {};
+    if (!node_.flags_.auto_read_only) return failure(std::move(error), Errno::access);
+    node_.flags_.read_only = true;
+    return {};
+}
+
+Status BlockLayer::check_node_name(std::string_view name) const {
+    if (!well_formed(name)) return failure(fmt::format("Invalid node-name: '{}'", name));
+    if (find_backend(name) != nullptr)
+        return failure(fmt::format("node-name={} is conflicting with a device id", name));
+    if (nodes_by_name_.contains(name))
+        return failure(fmt::format("Duplicate nodes with node-name='{}'", name));
+    if (name.size() > node_name_max) return failure("Node name too long");
+    return {};
+}
+
+Result<NodeRef> BlockLayer::open(sim::Co& co, const Value& options, NodeFlags inherited) {
+    TRY(check_value(options, "BlockdevOptions"));
+    return open_node(co, options, inherited, NodeRef());
+}
+
+Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const NodeFlags& defaults,
+                                      NodeRef file) {
+    if (co.stack_left() < 64 * 1024)
+        return failure("Too many levels of block devices", Errno::no_memory);
+    const DriverSpec* spec = find_driver(options.at("driver").as_string());
+    EXPECTS(spec != nullptr);
+
+    // The file below is opened first: its errors come before those about this node.
+    const NodeFlags flags = flags_of_options(options, defaults);
+    const Value* inline_file = options.find("file");
+    if (!file && spec->kind != DriverKind::protocol && inline_file != nullptr &&
+        inline_file->is_dict()) {
+        const RoleSet role = spec->kind == DriverKind::filter ? role_filtered : role_image;
+        file = TRY(open_node(co, *inline_file, inherited_flags(flags, role), NodeRef()));
+    }
+
+    const std::string given_name = options.get_string("node-name");
+    TRY(check_flags(flags));
+    if (options.has("node-name")) TRY(check_node_name(given_name));
+
+    Node& node = add_node(options.has("node-name") ? given_name : generate_node_name(), *spec);
+    NodeRef opened(&node);
+    node.flags_ = flags;
+    node.options_ = options;
+    node.driver_ = spec->make();
+    node.driver_->node_ = &node;
+    OpenContext context(*this, node, node.options_);
+    context.file_ = std::move(file);
+
+    const auto open_driver = [&](sim::Co& inner) -> Status {
+        TRY(node.driver_->open(inner, context));
+        if (const Edge* primary = node.primary_child();
+            node.filename_.empty() && primary != nullptr)
+            node.filename_ = primary->child().filename();
+        refresh_limits(node);
+        const IoResult<std::uint64_t> length = node.driver_->length(inner);
+        if (!length)
+            return failure(fmt::format("Could not refresh total sector count: {}",
+                                       sim::errno_text(length.error())),
+                           length.error());
+        node.length_ = *length;
+        return graph_.refresh(node);
+    };
+    Status status = open_driver(co);
+    if (!status) {
+        const std::vector<Edge*> children = node.children_;
+        for (Edge* edge : children) graph_.detach(*edge);
+        return Unexpected(std::move(status).error());
+    }
+    node.opened_ = true;
+    return opened;
+}
+
+Result<NodeRef> BlockLayer::make_node(std::string_view name, const DriverSpec& spec,
+                                      std::unique_ptr<Driver> driver, NodeFlags flags,
+                                      bool implicit) {
+    if (!name.empty()) TRY(check_node_name(name));
+    Node& node = add_node(name.empty() ? generate_node_name() : std::string(name), spec);
+    node.flags_ = flags;
+    node.implicit_ = implicit;
+    node.driver_ = std::move(driver);
+    node.driver_->node_ = &node;
+    node.opened_ = true;
+    refresh_limits(node);
+    return NodeRef(&node);
+}
+
+// "#block", a running number and two digits that nobody should rely on.
+std::string BlockLayer::generate_node_name() {
+    const std::uint64_t tail = world_.rng("node names").below(100);
+    return fmt::format("#block{}{:02}", next_generated_name_++, tail);
+}
+
+Status BlockLayer::add_monitor_node(sim::Co& co, const Value& options) {
+    TRY(check_value(options, "BlockdevOptions"));
+    if (!options.has("node-name"))
+        return failure("'node-name' must be specified for the root node");
+    NodeRef node = TRY(open_node(co, options, {}, NodeRef()));
+    node->monitor_owned_ = true;
+    monitor_nodes_.push_back(std::move(node));
+    return {};
+}
+
+Status BlockLayer::remove_monitor_node(sim::Co&, std::string_view name) {
+    Node* node = find_node(name);
+    if (node == nullptr)
+        return failure(fmt::format("Failed to find node with node-name='{}'", name));
+    for (const Edge* user : node->parents())
+        if (user->parent().as_backend() != nullptr)
+            return failure(fmt::format("Node {} is in use", name));
+    TRY(check_blocked(*node, op_drive_del));
+    if (!node->monitor_owned_)
+        return failure(fmt::format("Node {} is not owned by the monitor", name));
+    if (node->references_ > 1) return failure(fmt::format("Block device {} is in use", name));
+    node->monitor_owned_ = false;
+    std::erase_if(monitor_nodes_, [&](const NodeRef& owned) { return owned.get() == node; });
+    return {};
+}
+
+}  // namespace blocklayer

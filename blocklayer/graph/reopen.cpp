@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reopen: a queue of nodes with the flags and options they are to have. All are prepared, then the
+// graph and its permissions are judged once, then all change or none.
+//
+// A child opened inline with its parent follows the options that the parent's new ones name; a
+// child given by name is not touched.
+// source  QAPI blockdev-reopen; texts and rules as observed.
+#include "blocklayer/graph/reopen.hpp"
+
+#include <algorithm>
+#include <deque>
+
+#include "blocklayer/graph/drain.hpp"
+#include "blocklayer/graph/open.hpp"
+#include "blocklayer/layer.hpp"
+#include "blocklayer/requests/request.hpp"
+
+namespace blocklayer {
+namespace {
+
+constexpr std::string_view flag_options[] = {"read-only", "auto-read-only", "discard",
+                                             "detect-zeroes", "cache"};
+
+bool is_flag_option(std::string_view name) {
+    return std::find(std::begin(flag_options), std::end(flag_options), name) !=
+           std::end(flag_options);
+}
+
+Unexpected<Error> cannot_change(std::string_view option) {
+    return failure(fmt::format("Cannot change the option '{}'", option));
+}
+
+Value without_children(const Node& node, const Value& options) {
+    Value own = Value::dict();
+    for (const auto& [name, value] : options.members())
+        if (node.child(name) == nullptr && name != "backing") own.set(name, value);
+    return own;
+}
+
+}  // namespace
+
+struct Reopen::Queue {
+    enum class Reset : bool { no, yes };  // yes: what is not mentioned goes back to its default
+    struct Entry {
+        NodeRef node;
+        NodeFlags flags;
+        Value options;  // as given now
+        Reset reset;
+        bool inherited;
+        bool prepared = false;
+    };
+
+    Status add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults,
+               bool inherited);
+    void add_follower(const Entry& parent, Node& child, RoleSet role);
+    Status apply(sim::Co& co);
+
+    explicit Queue(BlockLayer& in_layer) : layer(in_layer) {}
+
+private:
+    Entry* find(const Node& node);
+    Status check_options(const Entry& entry) const;
+    Status check_child_option(const Node& node, const std::string& name, const Value& value) const;
+    Status change_children(Transaction& tx, Entry& entry, std::vector<Node*>& touched);
+    Status prepare(sim::Co& co, Transaction& tx);
+    void commit(sim::Co& co, Transaction& tx);
+
+    BlockLayer& layer;
+    std::deque<Entry> entries;  // addresses stay while it grows
+};
+
+Reopen::Queue::Entry* Reopen::Queue::find(const Node& node) {
+    const auto found = std::find_if(entries.begin(), entries.end(),
+                                    [&](const Entry& entry) { return entry.node.get() == &node; });
+    return found == entries.end() ? nullptr : &*found;
+}
+
+Status Reopen::Queue::add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults,
+                          bool inherited) {
+    if (reset == Reset::yes && node.cow_child() != nullptr && !options.has("backing"))
+        return failure(fmt::format("backing is missing for '{}'", node.name()));
+    Entry* entry = find(node);
+    if (entry != nullptr && inherited) return {};  // what is said of the node itself counts
+    if (entry == nullptr)
+        entry = &entries.emplace_back(Entry{NodeRef(&node), {}, {}, reset, false});
+    entry->flags = flags_of_options(options, defaults);
+    entry->options = options;
+    entry->reset = reset;
+    entry->inherited = inherited;
+    TRY(check_flags(entry->flags));
+
+    for (const Edge* edge : node.children()) {
+        Node& child = edge->child();
+        if (child.inherits_from_ != node.id_) continue;
+        const Value* given = options.find(edge->name());
+        if (given != nullptr && given->is_dict())
+            TRY(add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()), false));
+        else
+            add_follower(*entry, child, edge->role());
+    }
+    return {};
+}
+
+// An inline child takes over what the parent's options name, unless it was opened with an option of
+// its own for that.
+void Reopen::Queue::add_follower(const Entry& parent, Node& child, RoleSet role) {
+    if (find(child) != nullptr) return;
+    const NodeFlags would_be = inherited_flags(parent.flags, role);
+    Value named = Value::dict();
+    NodeFlags flags = child.flags_;
+    const auto follow = [&](const char* option, bool NodeFlags::*flag) {
+        if (!parent.options.has(option) || child.options_.has(option)) return;
+        flags.*flag = would_be.*flag;
+        named.set(option, would_be.*flag);
+    };
+    follow("read-only", &NodeFlags::read_only);
+    follow("auto-read-only", &NodeFlags::auto_read_only);
+    if (parent.options.has("cache") && !child.options_.has("cache")) {
+        flags.direct = would_be.direct;
+        flags.no_flush = would_be.no_flush;
+        named.set("cache", Value::dict({{"direct", flags.direct}, {"no-flush", flags.no_flush}}));
+    }
+    Entry& entry =
+        entries.emplace_back(Entry{NodeRef(&child), flags, std::move(named), Reset::no, true});
+    for (const Edge* edge : child.children())
+        if (edge->child().inherits_from_ == child.id_)
+            add_follower(entry, edge->child(), edge->role());
+}
+
+Status Reopen::Queue::check_child_option(const Node& node, const std::string& name,
+                                         const Value& value) const {
+    const Edge* edge = node.child(name);
+    if (value.is_dict()) {
+        if (edge != nullptr && edge->child().inherits_from_ == node.id_) return {};
+        return cannot_change(fmt::format(
+            "{}.{}", name, value.members().empty() ? "driver" : value.members().front().first));
+    }
+    // These two may be changed: change_children() does it.
+    if (name == "file" || name == "backing") return {};
+    if (edge != nullptr && value.is_string() && value.as_string() == edge->child().name())
+        return {};
+    return cannot_change(name);
+}
+
+Status Reopen::Queue::check_options(const Entry& entry) const {
+    const Node& node = *entry.node;
+    for (const auto& [name, value] : entry.options.members()) {
+        if (name == "node-name" || is_flag_option(name)) continue;
+        if (name == "force-share") {
+            if (value.as_bool() != node.flags().force_share) return cannot_change(name);
+            continue;
+        }
+        if (name == "backing" || node.child(name) != nullptr) {
+            TRY(check_child_option(node, name, value));
+            continue;
+        }
+        const Value* old = node.options().find(name);
+        if (old != nullptr && *old == value) continue;
+        if (!node.driver().can_change_option(name)) return cannot_change(name);
+    }
+    if (entry.reset == Reset::no) return {};
+    if (node.flags().force_share && !entry.flags.force_share) return cannot_change("force-share");
+    const Value own = without_children(node, node.options());
+    for (const auto& [name, value] : own.members()) {
+        if (name == "node-name" || name == "force-share" || is_flag_option(name)) continue;
+        if (entry.options.has(name) || node.driver().can_change_option(name)) continue;
+        return failure(fmt::format("Option '{}' cannot be reset to its default value", name));
+    }
+    return {};
+}
+
+Status Reopen::Queue::change_children(Transaction& tx, Entry& entry, std::vector<Node*>& touched) {
+    Node& node = *entry.node;
+    for (const char* name : {"backing", "file"}) {
+        const Value* given = entry.options.find(name);
+        if (given == nullptr || given->is_dict()) continue;
+        Edge* edge = node.child(name);
+        if (edge == nullptr && std::string_view(name) == "file") continue;
+        Node* child = nullptr;
+        if (given->is_string()) {
+            child = layer.find_device_or_node(given->as_string());
+            if (child == nullptr)
+                return failure(
+                    fmt::format("Cannot find device='' nor node-name='{}'", given->as_string()));
+        }
+        const RoleSet role = edge != nullptr ? edge->role() : RoleSet(Role::cow);
+        Node* old = edge != nullptr ? &edge->child() : nullptr;
+        TRY(layer.graph().set_child(tx, node, name, role, child));
+        if (old != nullptr && old != child) touched.push_back(old);
+    }
+    return {};
+}
+
+Status Reopen::Queue::prepare(sim::Co& co, Transaction& tx) {
+    std::vector<Node*> touched;
+    for (Entry& entry : entries) {
+        Node& node = *entry.node;
+        if (node.writable() && !RequestLayer::flush(co, node))
+            return failure("Error flushing drive", Errno::io);
+        if (entry.reset == Reset::yes && entry.options.has("driver") &&
+            entry.options.at("driver").as_string() != node.spec().name)
+            return cannot_change("driver");
+        if (!node.driver().supports_reopen())
+            return failure(
+                fmt::format("Block format '{}' used by node '{}' does not support reopening files",
+                            node.spec().name, node.name()));
+        const Value options = entry.reset == Reset::yes ? entry.options : node.options();
+        ReopenContext context(layer, node, options, entry.flags);
+        TRY(node.driver().reopen_prepare(co, context));
+        entry.prepared = true;
+        TRY(check_options(entry));
+        TRY(change_children(tx, entry, touched));
+        touched.insert(touched.begin(), &node);
+    }
+    return layer.graph().refresh(tx, touched, [this](const Node& node) {
+        const Entry* entry = find(node);
+        if (entry == nullptr) return node.writable();
+        return !entry->flags.read_only && !entry->flags.inactive;
+    });
+}
+
+void Reopen::Queue::commit(sim::Co& co, Transaction& tx) {
+    for (Entry& entry : entries) {
+        Node& node = *entry.node;
+        node.flags_ = entry.flags;
+        if (entry.reset == Reset::yes) {
+            // Children given inline stay known as they were opened.
+            Value options = entry.options;
+            if (!options.has("node-name") && node.options_.has("node-name"))
+                options.set("node-name", node.options_.at("node-name"));
+            node.options_ = std::move(options);
+        } else if (!entry.inherited) {
+            for (const auto& [name, value] : entry.options.members())
+                node.options_.set(name, value);
+        }
+        node.driver().reopen_commit(co);
+    }
+    tx.commit();
+    for (Entry& entry : entries) layer.refresh_limits(*entry.node);
+}
+
+Status Reopen::Queue::apply(sim::Co& co) {
+    DrainedSection drained(co, std::vector<Node*>{});
+    for (const Entry& entry : entries) drained.add(co, *entry.node);
+    Transaction tx;
+    Status status = prepare(co, tx);
+    if (status) {
+        commit(co, tx);
+        return status;
+    }
+    tx.abort();
+    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry)
+        if (entry->prepared) entry->node->driver().reopen_abort(co);
+    return status;
+}
+
+Status Reopen::reopen(sim::Co& co, BlockLayer& layer, std::span<const Value> options) {
+    Queue queue(layer);
+    for (const Value& given : options) {
+        if (!given.has("node-name")) return failure("node-name not specified");
+        const std::string& name = given.at("node-name").as_string();
+        Node* node = layer.find_node(name);
+        if (node == nullptr)
+            return failure(fmt::format("Failed to find node with node-name='{}'", name));
+        NodeFlags defaults;
+        defaults.no_io = node->flags().no_io;
+        defaults.inactive = node->flags().inactive;
+        TRY(queue.add(*node, given, Queue::Reset::yes, defaults, /*inherited=*/false));
+    }
+    return queue.apply(co);
+}
+
+Status Reopen::set_read_only(sim::Co& co, Node& node, bool read_only) {
+    Queue queue(node.layer());
+    const Value options = Value::dict({{"read-only", read_only}});
+    TRY(queue.add(node, options, Queue::Reset::no, node.flags(), /*inherited=*/false));
+    return queue.apply(co);
+}
+
+}  // namespace blocklayer

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests as they come through an edge. The plain case (aligned, inside the node, nobody to wait
+// for) goes straight to the driver: a guest's read passes here once per node on its way down.
+#include "blocklayer/requests/request.hpp"
+
+#include "blocklayer/graph/dirty_bitmap.hpp"
+#include "blocklayer/layer.hpp"
+
+namespace blocklayer {
+namespace {
+
+constexpr RequestFlags special_for_reads = RequestFlag::copy_on_read | RequestFlag::serialising;
+constexpr RequestFlags special_for_writes = RequestFlag::fua | RequestFlag::serialising;
+
+bool aligned(std::uint64_t offset, std::uint64_t length, const Limits& limits) {
+    return ((offset | length) & (limits.request_alignment - 1)) == 0 &&
+           (limits.max_transfer == 0 || length <= limits.max_transfer);
+}
+
+bool inside(std::uint64_t offset, std::uint64_t length, std::uint64_t node_length) {
+    return length != 0 && length <= node_length && offset <= node_length - length;
+}
+
+bool in_range(std::uint64_t offset, std::uint64_t length) {
+    return offset <= INT64_MAX && length <= INT64_MAX - offset;
+}
+
+}  // namespace
+
+void Edge::fail_permission(const char* request, std::uint64_t offset, std::uint64_t length,
+                           const char* needs) const {
+    throw sim::AssertionFailure(fmt::format(
+        "{} of {} bytes at {} by {} through its '{}' edge to node '{}' needs '{}', the edge has {}",
+        request, length, offset, parent_.describe(), name_, child_->name(), needs,
+        to_letters(claim_.used)));
+}
+
+IoStatus Edge::read(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags flags) {
+    Node& node = *child_;
+    const std::uint64_t length = into.size();
+    if (!claim_.used.contains(Perm::consistent_read) && !flags.has(RequestFlag::inconsistent_ok))
+        [[unlikely]]
+        fail_permission("read", offset, length, "consistent read");
+    if (!in_range(offset, length)) return Unexpected(Errno::io);
+
+    const RequestScope scope(node);
+    node.layer().world().emit("read", node.subject(), offset, length);
+    TrackedRequest tracked(node.tracked(), offset, length, /*write=*/false);
+    if (inside(offset, length, node.length()) && aligned(offset, length, node.limits()) &&
+        (flags & special_for_reads).empty() && !node.tracked().any_serialising() &&
+        !RequestLayer::stack_is_short(co)) [[likely]]
+        return node.driver().read(co, offset, into, flags);
+    return RequestLayer::read(co, node, tracked, into, flags);
+}
+
+IoStatus Edge::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags) {
+    Node& node = *child_;
+    const std::uint64_t length = from.size();
+    require_write("write", offset, length, flags);
+    if (!in_range(offset, length)) return Unexpected(Errno::io);
+    const bool is_inside = inside(offset, length, node.length());
+    if (!is_inside && length > 0) require_resize("write", offset, length);
+    if (node.read_only()) return Unexpected(Errno::perm);
+
+    const RequestScope scope(node);
+    node.layer().world().emit("write", node.subject(), offset, length);
+    TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
+    if (is_inside && aligned(offset, length, node.limits()) &&
+        (flags & special_for_writes).empty() && !node.tracked().any_serialising() &&
+        node.flags().detect_zeroes == DetectZeroes::off && !RequestLayer::stack_is_short(co))
+        [[likely]] {
+        const IoStatus status = node.driver().write(co, offset, from, flags);
+        RequestLayer::end_change(node, offset, length, status);
+        return status;
+    }
+    return RequestLayer::write(co, node, tracked, from, flags);
+}
+
+IoStatus Edge::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
+                            RequestFlags flags) {
+    Node& node = *child_;
+    require_write("write zeroes", offset, length, flags);
+    if (!in_range(offset, length)) return Unexpected(Errno::io);
+    if (!inside(offset, length, node.length()) && length > 0)
+        require_resize("write zeroes", offset, length);
+    if (node.read_only()) return Unexpected(Errno::perm);
+    if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
+    if (length == 0) return {};
+
+    const RequestScope scope(node);
+    node.layer().world().emit("write zeroes", node.subject(), offset, length);
+    TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
+    return RequestLayer::write_zeroes(co, node, tracked, flags);
+}
+
+IoStatus Edge::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+    Node& node = *child_;
+    require_write("discard", offset, length, {});
+    if (!in_range(offset, length) || (length > 0 && !inside(offset, length, node.length())))
+        return Unexpected(Errno::io);
+    if (node.read_only()) return Unexpected(Errno::perm);
+    if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
+    if (length == 0 || !node.flags().discard_unmap) return {};
+
+    const RequestScope scope(node);
+    node.layer().world().emit("discard", node.subject(), offset, length);
+    TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
+    return RequestLayer::discard(co, node, tracked);
+}
+
+IoStatus Edge::flush(sim::Co& co) { return RequestLayer::flush(co, *child_); }
+
+IoResult<BlockStatus> Edge::block_status(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+    return RequestLayer::block_status(co, *child_, offset, length);
+}
+
+Status Edge::truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation,
+                      RequestFlags flags) {
+    require_resize("truncate", 0, size);
+    return RequestLayer::truncate(co, *child_, size, exact, preallocation, flags);
+}
+
+void RequestLayer::set_length(Node& node, std::uint64_t length) {
+    if (node.length_ == length) return;
+    node.length_ = length;
+    for (const auto& bitmap : node.dirty_bitmaps_) bitmap->resize(length);
+    const std::vector<Edge*> users = node.parents_;
+    for (Edge* user : users) user->parent().child_resized(*user);
+}
+
+void RequestLayer::end_change(Node& node, std::uint64_t offset, std::uint64_t length,
+                              const IoStatus& status) {
+    ++node.write_generation;
+    const std::uint64_t end = offset + length;
+    if (status) {
+        node.highest_write_end = std::max(node.highest_write_end, end);
+        if (end > node.length_) set_length(node, end);
+    }
+    // A failed change may have changed something all the same.
+    for (const auto& bitmap : node.dirty_bitmaps_)
+        if (bitmap->enabled) bitmap->set(offset, length);
+}
+
+}  // namespace blocklayer
