@@ -49,6 +49,9 @@ struct DriverInfo {  // as query-named-block-nodes and `qemu-img info` show it
     std::uint64_t cluster_size = 0;
     bool dirty = false;
     Value format_specific;  // null: the format has none
+    bool known = false;     // false: ask the node that shows the data instead
+    // As the image itself names its backing file; empty: it has none.
+    std::string backing_filename, backing_format;
 };
 
 class Driver {
@@ -83,6 +86,8 @@ public:
     virtual Limits limits() const { return {}; }
     virtual DriverInfo info() { return {}; }
     virtual IoResult<std::uint64_t> allocated_bytes();
+    // What only this kind of driver counts (BlockStatsSpecific); null: nothing.
+    virtual Value statistics() const { return {}; }
     // A filter's or format's whole contents back to "unallocated" (after a commit).
     virtual IoStatus make_empty(sim::Co& co);
     // New backing file reference in the image's metadata; empty: none.
@@ -161,6 +166,8 @@ struct DriverSpec {
     bool supports_backing = false;
     // The edge of a filter that shows its data, "file" or "backing".
     std::string_view filtered_child = "file";
+    // Options that say which image it is (as opposed to how it is used): shown in "json:" filenames.
+    std::vector<std::string> strong_options;
     std::string source;  // specification of the format, for the reference docs
     // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").
     std::vector<std::string> protocols;
