@@ -28,6 +28,12 @@ WallClock& WallClock::host() {
     return clock;
 }
 
+std::int64_t wall_clock_date_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
 Instant Pace::date() const {
     return {static_cast<std::int64_t>(static_cast<double>(clock_.now_ns() - origin_ns_) * factor_)};
 }

@@ -16,6 +16,9 @@ public:
     static WallClock& host();
 };
 
+// What clients of a program are told the time is. units: ns since 1970
+std::int64_t wall_clock_date_ns();
+
 // The simulated date that the wall clock has reached: `factor` simulated seconds a second, counted
 // from when this was made.
 class Pace {
