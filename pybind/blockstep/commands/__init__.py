@@ -20,7 +20,7 @@ def build_dir() -> pathlib.Path:
 
 def program_path(name: str) -> pathlib.Path:
     """A program of the build, e.g. "qmp"."""
-    path = build_dir() / name
+    path = build_dir() / f"blockstep-{name}"
     if not path.exists():
         raise CommandError(f"there is no program {path}: build it first")
     return path
