@@ -31,7 +31,7 @@ def graphs_of_scenario(path: str, seed: int) -> list[dict]:
 
 
 def graph_of_socket(path: str) -> dict:
-    from blockstep.draw import from_debug_query
+    from blockstep.drawing import from_debug_query
     try:
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(10)
@@ -56,7 +56,7 @@ def ask(stream, command: str):
 
 
 def run(args) -> int:
-    from blockstep.draw import DrawError, to_mermaid, to_svg, to_text
+    from blockstep.drawing import DrawError, to_mermaid, to_svg, to_text
     if (args.scenario is None) == (args.socket is None):
         raise CommandError("graph takes a scenario or --socket PATH")
     if args.socket is not None:

@@ -86,7 +86,7 @@ def repeat(scenario, seed: int, times: int, options: dict) -> list[tuple[str, st
 
 
 def write_report(folder: pathlib.Path, outcome) -> None:
-    from blockstep.draw import to_mermaid, to_text
+    from blockstep.drawing import to_mermaid, to_text
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "result.json": json.dumps(outcome.summary(), indent=1),
