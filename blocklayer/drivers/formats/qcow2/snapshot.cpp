@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of internal snapshots: read, found in, written in a new place.
+#include <algorithm>
+
+#include "blocklayer/drivers/formats/qcow2/image.hpp"
+#include "sim/check.hpp"
+
+namespace blocklayer::qcow2 {
+namespace {
+
+constexpr std::uint64_t fixed_bytes = 40;
+constexpr std::uint32_t extra_known_bytes = 24;  // vm state size, disk size, instruction count
+
+Status unreadable(Errno error) {
+    return failure(fmt::format("Could not read snapshots: {}", sim::errno_text(error)), error);
+}
+
+void parse_fixed(Snapshot& snapshot, const std::byte* at) {
+    snapshot.l1_offset = read_be<std::uint64_t>(at);
+    snapshot.l1_entries = read_be<std::uint32_t>(at + 8);
+    snapshot.date_s = read_be<std::uint32_t>(at + 16);
+    snapshot.date_ns = read_be<std::uint32_t>(at + 20);
+    snapshot.guest_clock_ns = read_be<std::uint64_t>(at + 24);
+    snapshot.vm_state_bytes = read_be<std::uint32_t>(at + 32);
+}
+
+void parse_extra(Snapshot& snapshot, std::span<const std::byte> extra, std::uint64_t disk_bytes) {
+    snapshot.disk_bytes = disk_bytes;
+    if (extra.size() >= 8) snapshot.vm_state_bytes = read_be<std::uint64_t>(extra.data());
+    if (extra.size() >= 16) snapshot.disk_bytes = read_be<std::uint64_t>(extra.data() + 8);
+    if (extra.size() >= extra_known_bytes) {
+        snapshot.instruction_count = read_be<std::uint64_t>(extra.data() + 16);
+        snapshot.has_instruction_count = true;
+        const auto rest = extra.subspan(extra_known_bytes);
+        snapshot.unknown_extra.assign(rest.begin(), rest.end());
+    }
+}
+
+std::string as_text(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void append(std::vector<std::byte>& out, const Snapshot& snapshot) {
+    const std::uint32_t extra =
+        (snapshot.has_instruction_count ? extra_known_bytes : 16) +
+        static_cast<std::uint32_t>(snapshot.unknown_extra.size());
+    const std::size_t start = out.size();
+    out.resize(start + round_up(fixed_bytes + extra + snapshot.id.size() + snapshot.name.size(), 8));
+    std::byte* at = out.data() + start;
+    write_be(at, snapshot.l1_offset);
+    write_be(at + 8, snapshot.l1_entries);
+    write_be(at + 12, static_cast<std::uint16_t>(snapshot.id.size()));
+    write_be(at + 14, static_cast<std::uint16_t>(snapshot.name.size()));
+    write_be(at + 16, snapshot.date_s);
+    write_be(at + 20, snapshot.date_ns);
+    write_be(at + 24, snapshot.guest_clock_ns);
+    write_be(at + 32, static_cast<std::uint32_t>(
+                          snapshot.vm_state_bytes <= UINT32_MAX ? snapshot.vm_state_bytes : 0));
+    write_be(at + 36, extra);
+    at += fixed_bytes;
+    write_be(at, snapshot.vm_state_bytes);
+    write_be(at + 8, snapshot.disk_bytes);
+    if (snapshot.has_instruction_count) {
+        write_be(at + 16, snapshot.instruction_count);
+        std::copy(snapshot.unknown_extra.begin(), snapshot.unknown_extra.end(),
+                  at + extra_known_bytes);
+    }
+    at += extra;
+    std::memcpy(at, snapshot.id.data(), snapshot.id.size());
+    std::memcpy(at + snapshot.id.size(), snapshot.name.data(), snapshot.name.size());
+}
+
+}  // namespace
+
+Status Image::load_snapshots(sim::Co& co) {
+    snapshots.clear();
+    std::uint64_t offset = header.snapshots_offset;
+    const std::uint64_t limit = offset + snapshot_table_bytes_max;
+    for (std::uint32_t i = 0; i < header.snapshot_count; ++i) {
+        offset = round_up(offset, 8);
+        std::byte fixed[fixed_bytes];
+        if (const IoStatus got = read_metadata(co, offset, std::span<std::byte>(fixed)); !got)
+            return unreadable(got.error());
+        Snapshot snapshot;
+        parse_fixed(snapshot, fixed);
+        const std::uint64_t id = read_be<std::uint16_t>(fixed + 12);
+        const std::uint64_t name = read_be<std::uint16_t>(fixed + 14);
+        const std::uint64_t extra = read_be<std::uint32_t>(fixed + 36);
+        if (extra > snapshot_extra_bytes_max)
+            return failure(fmt::format("Too much extra metadata in snapshot table entry {}", i));
+        std::vector<std::byte> rest(extra + id + name);
+        if (!rest.empty())
+            if (const IoStatus got =
+                    read_metadata(co, offset + fixed_bytes, std::span<std::byte>(rest)); !got)
+                return unreadable(got.error());
+        const std::span<const std::byte> bytes(rest);
+        parse_extra(snapshot, bytes.first(extra), header.size);
+        snapshot.id = as_text(bytes.subspan(extra, id));
+        snapshot.name = as_text(bytes.subspan(extra + id));
+        if (snapshot.l1_entries > l1_bytes_max / 8 || !geometry().aligned(snapshot.l1_offset) ||
+            snapshot.l1_offset >= host_offset_end)
+            return failure(fmt::format("Snapshot L1 table offset invalid"));
+        offset += fixed_bytes + rest.size();
+        if (offset > limit) return failure("Snapshot table is too big", Errno::too_big);
+        snapshots.push_back(std::move(snapshot));
+    }
+    const std::uint64_t bytes = offset - header.snapshots_offset;
+    snapshot_table_bytes = header.snapshot_count == 0 ? 0 : bytes;
+    if (snapshot_table_bytes != 0)
+        metadata.add(header.snapshots_offset >> geometry().cluster_bits,
+                     geometry().clusters_for(bytes), MetadataKind::snapshot_table);
+    return {};
+}
+
+// In a new place, to which the header's count and offset are switched in one write.
+Status Image::write_snapshots(sim::Co& co) {
+    EXPECTS(mutex.held());
+    std::vector<std::byte> table;
+    for (const Snapshot& snapshot : snapshots) append(table, snapshot);
+    if (table.size() > snapshot_table_bytes_max)
+        return failure("Snapshot table is too big", Errno::too_big);
+    std::uint64_t offset = 0;
+    const auto write = [&]() -> IoStatus {
+        if (!table.empty()) {
+            offset = TRY(allocate_clusters(co, table.size()));
+            TRY(refcount_cache.flush(co));
+            TRY(write_metadata(co, offset, std::span<const std::byte>(table),
+                               MetadataKind::snapshot_table));
+        }
+        TRY(write_caches(co));
+        TRY(file_->flush(co));
+        std::byte fields[12];
+        write_be(fields, static_cast<std::uint32_t>(snapshots.size()));
+        write_be(fields + 4, offset);
+        TRY(write_metadata(co, header_at_snapshots, std::span<const std::byte>(fields),
+                           MetadataKind::header));
+        return file_->flush(co);
+    };
+    if (const IoStatus written = write(); !written) {
+        if (offset != 0)
+            static_cast<void>(
+                drop_references(co, offset, table.size(), FreeReason::other).has_value());
+        return failure(fmt::format("Could not write snapshot table: {}",
+                                   sim::errno_text(written.error())), written.error());
+    }
+    const std::uint32_t bits = geometry().cluster_bits;
+    const std::uint64_t old_offset = header.snapshots_offset, old_bytes = snapshot_table_bytes;
+    metadata.remove(old_offset >> bits, geometry().clusters_for(old_bytes),
+                    MetadataKind::snapshot_table);
+    metadata.add(offset >> bits, geometry().clusters_for(table.size()),
+                 MetadataKind::snapshot_table);
+    header.snapshots_offset = offset;
+    header.snapshot_count = static_cast<std::uint32_t>(snapshots.size());
+    snapshot_table_bytes = table.size();
+    static_cast<void>(
+        drop_references(co, old_offset, old_bytes, FreeReason::other).has_value());
+    return {};
+}
+
+const Snapshot* Image::find_snapshot(std::string_view id_or_name) const {
+    for (const Snapshot& snapshot : snapshots)
+        if (snapshot.id == id_or_name) return &snapshot;
+    for (const Snapshot& snapshot : snapshots)
+        if (snapshot.name == id_or_name) return &snapshot;
+    return nullptr;
+}
+
+}  // namespace blocklayer::qcow2
