@@ -132,6 +132,9 @@ struct Session::State : std::enable_shared_from_this<State> {
 
     void run_queue(sim::Co& co) {
         while (!queue.empty()) {
+            // Nothing is answered any more after quit.
+            if (quit_requested(layer)) queue.clear();
+            if (queue.empty()) break;
             const sim::MutexLock lock(co, *dispatch);
             done.push_back(std::move(queue.front()));
             queue.pop_front();

@@ -18,6 +18,7 @@ from pathlib import Path
 REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display", "none",
         "-qmp", "stdio"]
 MARK = "end-of-step"
+RESET = b'@\x01}]"\n'  # ends a token, a value, a string
 SECONDS_MAX = 10.0
 
 _MASKS = [
@@ -55,22 +56,23 @@ class Wire:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    def send(self, line, settle=False):
+    def send(self, line, settle=False, reset=False):
         """Lines that came by the time a command after this one was answered.
 
         settle: until no job is on its way from one state to another.
+        reset: what the line leaves open is broken off first, or the command would be part of it.
         """
-        lines = self._exchange(line)
+        lines = self._exchange(line, RESET if reset else b"")
         while settle and self._moving():
             lines += self._exchange("")
         return lines
 
-    def _exchange(self, line):
+    def _exchange(self, line, after=b""):
         # The probe is a command that leaves no trace and whose reply nothing else looks like.
         probe = json.dumps({"execute": "object-del", "arguments": {"id": MARK}})
         text = line if isinstance(line, bytes) else line.encode()
         try:
-            self._process.stdin.write(text + b"\n" + probe.encode() + b"\n")
+            self._process.stdin.write(text + b"\n" + after + probe.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             return ["<ended>"]
@@ -141,7 +143,8 @@ def play(argv, images, steps):
     """The greeting and what came of each step of a transcript.
 
     A step is a line of input. A line `=== ` begins a new process over the same files; a line that
-    starts with `~ ` is Python's notation for bytes; `... ` before a line waits for jobs to settle.
+    starts with `~ ` is Python's notation for bytes; `... ` before a line waits for jobs to settle,
+    `!!! ` breaks off what the line leaves open.
     """
     with tempfile.TemporaryDirectory() as directory:
         images.copy_to(directory)
@@ -158,10 +161,11 @@ def play(argv, images, steps):
                     wire = Wire(argv, directory)
                     seen.append(("<greeting>", [wire.greeting]))
                 settle = step.startswith("... ")
-                text = step.removeprefix("... ")
+                reset = step.startswith("!!! ")
+                text = step.removeprefix("... ").removeprefix("!!! ")
                 if text.startswith("~ "):
                     text = eval(text[2:], {"__builtins__": {}})  # our own case files
-                seen.append((step, wire.send(text, settle)))
+                seen.append((step, wire.send(text, settle, reset)))
         finally:
             if wire:
                 wire.close()

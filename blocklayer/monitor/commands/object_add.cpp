@@ -120,7 +120,9 @@ QomObject list_objects(BlockLayer& layer) {
     std::vector<std::string_view> names{"pc.ram"};
     for (const IoThread& thread : iothreads(layer)) names.push_back(thread.id);
     QomObject object{.type = "container"};
-    for (const std::string_view name : hash_order(names))
+    std::vector<std::string_view> order = hash_order(names);
+    std::reverse(order.begin(), order.end());
+    for (const std::string_view name : order)
         object.properties.push_back(
             {.name = std::string(name),
              .type = name == "pc.ram" ? "child<memory-backend-ram>" : "child<iothread>",
