@@ -82,7 +82,9 @@ TEST_CASE("schema: of several unexpected members, the one the reference names", 
 TEST_CASE("schema: nesting is bounded before it can exhaust a stack", "[schema]") {
     Value value = "n";
     for (int i = 0; i < 500; ++i) value = Value::list({value});
-    const std::string type = std::string(500, '[') + "str" + std::string(500, ']');
+    std::string type = "str";
+    type.insert(0, 500, '[');
+    type.append(500, ']');
     const Status status = check_value(value, type, "deep");
     REQUIRE_FALSE(status.has_value());
     CHECK(status.error().text.find("is nested too deeply") != std::string::npos);
