@@ -23,6 +23,14 @@ void Timer::arm(Instant at) {
     world_.heap_push(*this);
 }
 
+void Timer::post() {
+    if (state_ == State::expired) return;
+    cancel();
+    at_ = world_.now_;
+    state_ = State::expired;
+    world_.make_ready(*this);
+}
+
 void Timer::cancel() {
     if (state_ == State::armed) world_.heap_remove(*this);
     if (state_ == State::expired) world_.forget_ready(*this);

@@ -66,6 +66,7 @@ public:
     ~Timer() override { cancel(); }
 
     void arm(Instant at);  // also moves an armed one
+    void post();           // expires now: the handler is the next event, as with World::post
     void cancel();         // also one that has expired but not yet run
     bool armed() const { return state_ != State::idle; }
     Instant when() const { return at_; }
