@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ring: the driver's end of a split virtqueue.
+//
+// Every request in flight has a slot: one entry of the ring, which points to an indirect table of
+// the slot's own. So a slot's descriptors are written once where a request's shape stays the same.
+//
+// source     VIRTIO 1.2 section 2.7.
+// invariant  a slot is in flight from add() until poll() has reported it
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "hwmodels/guest/heap.hpp"
+#include "hwmodels/host_bus/guest_memory.hpp"
+
+namespace hwmodels::guest {
+
+struct Segment {
+    GuestAddress address = 0;
+    std::uint32_t length = 0;
+    bool device_writes = false;
+};
+
+class Ring {
+public:
+    Ring(const GuestMemory& memory, GuestHeap& heap, std::uint16_t size, bool event_index);
+    Ring(const Ring&) = delete;
+    Ring& operator=(const Ring&) = delete;
+    ~Ring();
+
+    std::uint16_t size() const { return size_; }
+    GuestAddress descriptors() const { return descriptors_; }
+    GuestAddress available() const { return available_; }
+    GuestAddress used() const { return used_; }
+
+    // Makes the request available to the device (which sees it once it looks). Up to the table's
+    // size of segments; the slot must not be in flight.
+    static constexpr std::size_t segments_max = 126;
+    void add(std::uint16_t slot, std::span<const Segment> segments);
+    // The same descriptors as the slot had last time.
+    void add_again(std::uint16_t slot);
+    // Does the device want its doorbell rung for what was added since the last call?
+    bool take_kick();
+    // Calls f(slot, written) for each finished request. What the device claims is checked: a slot
+    // that is not in flight is skipped and counted.
+    template <class F>
+    void poll(F&& f) {
+        while (true) {
+            const auto index = load<std::uint16_t>(used_bytes_ + 2);
+            if (index == last_used_) return;
+            const std::byte* element = used_bytes_ + 4 + 8 * (last_used_ & (size_ - 1));
+            const auto slot = load<std::uint32_t>(element);
+            const auto written = load<std::uint32_t>(element + 4);
+            ++last_used_;
+            // Ask to hear of the next one before looking again, so that none is missed.
+            if (event_index_)
+                store<std::uint16_t>(available_bytes_ + 4 + 2 * std::size_t{size_}, last_used_);
+            if (slot >= size_ || !in_flight_[slot]) {
+                ++spurious_;
+                continue;
+            }
+            in_flight_[slot] = false;
+            f(static_cast<std::uint16_t>(slot), written);
+        }
+    }
+    bool in_flight(std::uint16_t slot) const { return in_flight_[slot]; }
+    std::uint64_t spurious() const { return spurious_; }
+
+private:
+    void publish(std::uint16_t slot);
+
+    GuestHeap& heap_;
+    std::uint16_t size_;
+    bool event_index_;
+    GuestAddress descriptors_, available_, used_, tables_;
+    std::byte* table_bytes_;
+    std::byte* available_bytes_;
+    std::byte* used_bytes_;
+    std::uint16_t next_available_ = 0, kicked_ = 0, last_used_ = 0;
+    std::vector<bool> in_flight_;
+    std::uint64_t spurious_ = 0;
+    std::byte* descriptor_bytes_;
+};
+
+}  // namespace hwmodels::guest
