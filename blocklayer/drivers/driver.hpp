@@ -166,7 +166,7 @@ struct DriverSpec {
     bool supports_backing = false;
     // The edge of a filter that shows its data, "file" or "backing".
     std::string_view filtered_child = "file";
-    // Options that say which image it is (as opposed to how it is used): shown in "json:" filenames.
+    // Options that say which image it is, not how it is used: shown in "json:" filenames.
     std::vector<std::string> strong_options;
     std::string source;  // specification of the format, for the reference docs
     // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").

