@@ -4,6 +4,8 @@
 // More references than the refcount says is damage; fewer is a leak, which only wastes room.
 // invariant  an entry that points outside the image file is counted as damage and not followed
 #pragma once
+#include <fmt/format.h>
+
 #include <string>
 #include <vector>
 
