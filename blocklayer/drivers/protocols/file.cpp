@@ -2,9 +2,9 @@
 // file: an image file of the host, with the byte locks that keep other openers away from it.
 //
 // What a node's users need and withhold is shown to other processes as shared locks: byte 100 + n
-// for each permission n in use, 200 + n for each one not shared. "May I?" is the question whether the
-// opposite byte could be locked exclusively. Lock first and ask then: two racing openers may both
-// fail, never both succeed.
+// for each permission n in use, 200 + n for each one not shared. "May I?" is the question whether
+// the opposite byte could be locked exclusively. Lock first and ask then: two racing openers may
+// both fail, never both succeed.
 //
 // invariant  held_ is what this open description has locked
 // source     QAPI BlockdevOptionsFile; lock bytes and texts as observed on the real program
@@ -59,8 +59,8 @@ Status resize(sim::Co& co, sim::HostFile& file, std::uint64_t size,
             done = file.write_zeroes(co, *old_size, added, sim::MayUnmap::no);
         if (!done && file.truncate(co, *old_size) != IoStatus()) {
             // The first error is the one that counts; the file stays longer than it should.
-            return failure(fmt::format("Could not resize file: {}",
-                                       sim::errno_text(done.error())), done.error());
+            return failure(fmt::format("Could not resize file: {}", sim::errno_text(done.error())),
+                           done.error());
         }
     }
     if (!done)
@@ -77,11 +77,11 @@ public:
         store_ = &context.layer().store();
         locking_ = options.get_string("locking", "auto") != "off";
         auto_read_only_ = context.node().flags().auto_read_only;
-        if (filename_.empty())
-            return failure("The 'file' block driver requires a file name");
+        if (filename_.empty()) return failure("The 'file' block driver requires a file name");
         if (options.get_string("aio") == "native" && !context.node().flags().direct)
-            return failure("aio=native was specified, but it requires cache.direct=on, which was "
-                           "not specified.");
+            return failure(
+                "aio=native was specified, but it requires cache.direct=on, which was "
+                "not specified.");
         if (options.has("pr-manager"))
             return failure(fmt::format("No persistent reservation manager with id '{}'",
                                        options.get_string("pr-manager")));
@@ -258,8 +258,8 @@ Status create_file(sim::Co& co, CreateContext& context) {
     sim::HostFile& file = **created;
 
     // Nobody may use the file while it is emptied.
-    const LockBits wanted = LockBits::of({.used = Perm::write | Perm::resize,
-                                          .shared = PermSet::all().without(Perm::resize)});
+    const LockBits wanted = LockBits::of(
+        {.used = Perm::write | Perm::resize, .shared = PermSet::all().without(Perm::resize)});
     LockBits held;
     TRY(held.lock(file, wanted));
     TRY(wanted.test(file));

@@ -46,7 +46,8 @@ void Image::wait_for_allocations(sim::Co& co, std::uint64_t begin, std::uint64_t
     }
 }
 
-// ---- reading -------------------------------------------------------------------------------------
+// ---- reading
+// -------------------------------------------------------------------------------------
 
 bool Image::backing_covers(std::uint64_t offset) const {
     return backing_ != nullptr && offset < backing_->child().length();
@@ -71,8 +72,7 @@ IoStatus Image::read_extent(sim::Co& co, const Extent& extent, std::uint64_t off
     case EntryKind::normal: return file_->read(co, extent.host, into, flags);
     case EntryKind::unallocated: return read_backing(co, offset, into, flags);
     case EntryKind::compressed:
-        return read_compressed(co, extent.entry, geometry().offset_in_cluster(offset), into,
-                               flags);
+        return read_compressed(co, extent.entry, geometry().offset_in_cluster(offset), into, flags);
     case EntryKind::zero_plain:
     case EntryKind::zero_allocated: into.fill(std::byte{0}); return {};
     }
@@ -96,7 +96,8 @@ IoStatus Image::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Reques
     return {};
 }
 
-// ---- writing -------------------------------------------------------------------------------------
+// ---- writing
+// -------------------------------------------------------------------------------------
 
 IoStatus Image::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags) {
     TRY(prepare_change(co));
@@ -104,8 +105,8 @@ IoStatus Image::write(sim::Co& co, std::uint64_t offset, sim::IoView from, Reque
     for (std::size_t done = 0; done < size;) {
         if (broken_) return Unexpected(Errno::no_medium);
         Extent found;
-        if (find_extent(offset + done, size - done, found) &&
-            found.kind == EntryKind::normal && (found.entry & entry_copied) != 0) {
+        if (find_extent(offset + done, size - done, found) && found.kind == EntryKind::normal &&
+            (found.entry & entry_copied) != 0) {
             const DataRequest request(*this);
             TRY(check_overlap(co, found.host, found.length));
             TRY(file_->write(co, found.host, from.sub(done, found.length),
@@ -143,20 +144,20 @@ IoResult<std::uint64_t> Image::write_some(sim::Co& co, std::uint64_t offset, sim
 
     // As many clusters of the same sort as the write touches.
     const std::uint64_t wanted = std::min(
-        geometry().clusters_for(geometry().offset_in_cluster(offset) + from.size()),
-        slice.entries);
+        geometry().clusters_for(geometry().offset_in_cluster(offset) + from.size()), slice.entries);
     for (clusters.count = 1; clusters.count < wanted; ++clusters.count) {
         const std::uint64_t next = slice.get(clusters.count);
         const std::uint64_t at = clusters.guest + clusters.count * cluster_bytes;
-        const bool next_owned = (next & entry_copied) != 0 && kind_of(next) != EntryKind::compressed;
+        const bool next_owned =
+            (next & entry_copied) != 0 && kind_of(next) != EntryKind::compressed;
         if (clusters.reserved ? next != entry + clusters.count * cluster_bytes : next_owned) break;
         if (overlapping(at, at + cluster_bytes) != nullptr) break;
     }
     const std::uint64_t bytes = clusters.count * cluster_bytes;
     if (!clusters.reserved) clusters.host = TRY(allocate_clusters(co, bytes));
 
-    const std::uint64_t length = std::min<std::uint64_t>(
-        from.size(), bytes - geometry().offset_in_cluster(offset));
+    const std::uint64_t length =
+        std::min<std::uint64_t>(from.size(), bytes - geometry().offset_in_cluster(offset));
     const Allocation allocation(*this, clusters.guest, clusters.guest + bytes);
     lock.unlock();
     const IoStatus written = write_new(co, clusters, offset, from.sub(0, length), flags);
@@ -185,22 +186,21 @@ IoStatus Image::write_new(sim::Co& co, const NewClusters& clusters, std::uint64_
 
     const std::uint64_t end = offset + from.size();
     if (reads_zero_around(co, clusters.guest, head) && reads_zero_around(co, end, tail)) {
-        const IoStatus zeroed = file_->write_zeroes(co, clusters.host, bytes,
-                                                    RequestFlag::may_unmap |
-                                                        RequestFlag::no_fallback);
-        if (zeroed)
-            return file_->write(co, clusters.host + head, from, flags & RequestFlag::fua);
+        const IoStatus zeroed = file_->write_zeroes(
+            co, clusters.host, bytes, RequestFlag::may_unmap | RequestFlag::no_fallback);
+        if (zeroed) return file_->write(co, clusters.host + head, from, flags & RequestFlag::fua);
         if (zeroed.error() != Errno::not_supported) return zeroed;
     }
     std::vector<std::byte> around(head + tail);
-    const RequestFlags consistent =
-        backing_ != nullptr ? consistency(*backing_) : RequestFlags();
+    const RequestFlags consistent = backing_ != nullptr ? consistency(*backing_) : RequestFlags();
     const std::uint64_t seen = end < size() ? std::min(tail, size() - end) : 0;
     TRY(read(co, clusters.guest, {around.data(), head}, consistent));
     TRY(read(co, end, {around.data() + head, seen}, consistent));
 
     std::vector<sim::IoVec> pieces{{around.data(), head}};
-    from.for_each([&](std::span<std::byte> piece) { pieces.push_back({piece.data(), piece.size()}); });
+    from.for_each([&](std::span<std::byte> piece) {
+        pieces.push_back({piece.data(), piece.size()});
+    });
     pieces.push_back({around.data() + head, tail});
     return file_->write(co, clusters.host, sim::IoView(std::span<const sim::IoVec>(pieces)),
                         flags & RequestFlag::fua);
@@ -241,8 +241,8 @@ IoResult<std::uint64_t> Image::link_entries(sim::Co& co, std::uint64_t guest, st
                                         : IoResult<Slice>(Unexpected(ordered.error()));
         if (!slice) {
             static_cast<void>(drop_references(co, host + done * cluster_bytes,
-                                              (clusters - done) * cluster_bytes,
-                                              FreeReason::other).has_value());
+                                              (clusters - done) * cluster_bytes, FreeReason::other)
+                                  .has_value());
             return Unexpected(slice.error());
         }
         const std::uint64_t here = std::min(clusters - done, slice->entries);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // MetadataCache: refcount blocks or slices of L2 tables in memory, written back late.
 //
-// Order on disk is kept by dependencies between the two caches of an image: before a table of one is
-// written, everything dirty in the other is, and has been flushed. On allocation the L2 tables depend
-// on the refcounts, when clusters are given back the refcounts depend on the L2 tables; so that at
-// any moment what lies on disk has refcounts that are right or too high, never too low.
+// Order on disk is kept by dependencies between the two caches of an image: before a table of one
+// is written, everything dirty in the other is, and has been flushed. On allocation the L2 tables
+// depend on the refcounts, when clusters are given back the refcounts depend on the L2 tables; so
+// that at any moment what lies on disk has refcounts that are right or too high, never too low.
 //
-// Finding a table that is in memory neither waits nor locks. Everything that takes Co is called with
-// the image's mutex held, so tables change only while somebody holds it.
+// Finding a table that is in memory neither waits nor locks. Everything that takes Co is called
+// with the image's mutex held, so tables change only while somebody holds it.
 //
 // invariant  a Table* is good until the next call on its cache that takes Co
 // invariant  who changes a table marks it dirty before anything else can run
@@ -30,8 +30,8 @@ public:
         std::uint64_t offset = 0;  // in the image file; 0: the table is empty
         std::byte* bytes() { return data.get(); }
         std::unique_ptr<std::byte[]> data;
-        std::int32_t index = 0;   // in tables_
-        std::int32_t next = -1;   // in its bucket
+        std::int32_t index = 0;  // in tables_
+        std::int32_t next = -1;  // in its bucket
         bool dirty = false;
         bool recent = false;
     };

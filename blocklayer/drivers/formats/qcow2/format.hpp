@@ -53,9 +53,9 @@ enum ExtensionType : std::uint32_t {
 enum class Compression : std::uint8_t { zlib = 0, zstd = 1 };
 
 // L1 and L2 entries.
-constexpr std::uint64_t entry_copied = 1ull << 63;      // refcount is exactly one
+constexpr std::uint64_t entry_copied = 1ull << 63;  // refcount is exactly one
 constexpr std::uint64_t entry_compressed = 1ull << 62;
-constexpr std::uint64_t entry_zero = 1;                 // reads as zeroes
+constexpr std::uint64_t entry_zero = 1;  // reads as zeroes
 constexpr std::uint64_t entry_offset_mask = 0x00fffffffffffe00;
 constexpr std::uint64_t l1_reserved_mask = 0x7f000000000001ff;
 constexpr std::uint64_t l2_reserved_mask = 0x3f000000000001fe;
@@ -99,12 +99,16 @@ struct Geometry {
         return offset & ~(cluster_bytes() - 1);
     }
     bool aligned(std::uint64_t offset) const { return offset_in_cluster(offset) == 0; }
-    std::uint64_t clusters_for(std::uint64_t bytes) const { return divide_up(bytes, cluster_bytes()); }
+    std::uint64_t clusters_for(std::uint64_t bytes) const {
+        return divide_up(bytes, cluster_bytes());
+    }
     std::uint32_t l2_entries_bits() const { return cluster_bits - 3; }
     std::uint64_t l2_entries() const { return 1ull << l2_entries_bits(); }
     std::uint32_t l1_shift() const { return cluster_bits + l2_entries_bits(); }
     std::uint64_t bytes_per_l2() const { return 1ull << l1_shift(); }
-    std::uint64_t l1_entries_for(std::uint64_t size) const { return divide_up(size, bytes_per_l2()); }
+    std::uint64_t l1_entries_for(std::uint64_t size) const {
+        return divide_up(size, bytes_per_l2());
+    }
     std::uint32_t refcount_block_bits() const { return cluster_bits + 3 - refcount_order; }
     std::uint64_t refcounts_per_block() const { return 1ull << refcount_block_bits(); }
     std::uint64_t refcount_max() const {
@@ -120,8 +124,7 @@ struct CompressedExtent {
     std::uint64_t offset, bytes;
 };
 inline CompressedExtent compressed_extent(const Geometry& geometry, std::uint64_t entry) {
-    const std::uint64_t offset =
-        entry & geometry.compressed_offset_mask() & (host_offset_end - 1);
+    const std::uint64_t offset = entry & geometry.compressed_offset_mask() & (host_offset_end - 1);
     const std::uint64_t sectors =
         ((entry & ~(entry_compressed | entry_copied)) >> geometry.compressed_shift()) + 1;
     return {offset, sectors * sector_bytes - offset % sector_bytes};

@@ -54,9 +54,9 @@ struct Extent {
 
 struct Settings {  // what options say about a live image
     bool lazy_refcounts = false;
-    bool discard_request = false;   // pass-discard-request
-    bool discard_snapshot = true;   // pass-discard-snapshot
-    bool discard_other = false;     // pass-discard-other
+    bool discard_request = false;  // pass-discard-request
+    bool discard_snapshot = true;  // pass-discard-snapshot
+    bool discard_other = false;    // pass-discard-other
     KindMask overlap_check = 0;
     std::uint64_t l2_table_bytes = 4096;
     std::uint64_t l2_tables = 2;
@@ -99,7 +99,8 @@ public:
     IoStatus mark_dirty(sim::Co& co);
     // Before the first change of an image: bits that this program cannot keep true are cleared.
     IoStatus prepare_change(sim::Co& co) {
-        if (!change_prepared_) [[unlikely]] return prepare_first_change(co);
+        if (!change_prepared_) [[unlikely]]
+            return prepare_first_change(co);
         return {};
     }
     // Metadata in memory onto the image; the image itself is not flushed.
@@ -112,8 +113,7 @@ public:
     void set_backing(Edge* backing) { backing_ = backing; }
     Node& node() const { return node_; }
     IoStatus read_metadata(sim::Co& co, std::uint64_t offset, sim::IoView into);
-    IoStatus write_metadata(sim::Co& co, std::uint64_t offset, sim::IoView from,
-                            MetadataKind kind);
+    IoStatus write_metadata(sim::Co& co, std::uint64_t offset, sim::IoView from, MetadataKind kind);
     IoResult<std::vector<std::uint64_t>> read_table(sim::Co& co, std::uint64_t offset,
                                                     std::uint64_t entries);
     IoStatus write_table(sim::Co& co, std::uint64_t offset, const std::vector<std::uint64_t>& table,
@@ -132,8 +132,9 @@ public:
                    : RequestFlags(RequestFlag::inconsistent_ok);
     }
 
-    // ---- mapping.cpp: L1 and L2 ------------------------------------------------------------------
-    // What lies at a guest offset, from memory only; false: the table is not in memory.
+    // ---- mapping.cpp: L1 and L2
+    // ------------------------------------------------------------------ What lies at a guest
+    // offset, from memory only; false: the table is not in memory.
     bool find_extent(std::uint64_t offset, std::uint64_t length, Extent& extent);
     IoResult<Extent> extent(sim::Co& co, std::uint64_t offset, std::uint64_t length);
     // The slice with the entry of this offset, writable (nobody else refers to its table), made if
@@ -156,7 +157,8 @@ public:
     IoStatus grow_l1(sim::Co& co, std::uint64_t entries);
     IoStatus check_entry(sim::Co& co, std::uint64_t entry, std::uint64_t offset);
 
-    // ---- refcount.cpp ------------------------------------------------------------------------------
+    // ---- refcount.cpp
+    // ------------------------------------------------------------------------------
     IoResult<std::uint64_t> refcount(sim::Co& co, std::uint64_t cluster);
     // One up or down for each cluster that the range touches; all or nothing.
     IoStatus add_references(sim::Co& co, std::uint64_t offset, std::uint64_t length);
@@ -172,7 +174,8 @@ public:
     // One past the last cluster in use, in clusters.
     IoResult<std::uint64_t> end_cluster(sim::Co& co);
 
-    // ---- allocate.cpp, compressed.cpp: data --------------------------------------------------------
+    // ---- allocate.cpp, compressed.cpp: data
+    // --------------------------------------------------------
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags flags);
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags);
     IoStatus read_compressed(sim::Co& co, std::uint64_t entry, std::uint64_t skip, sim::IoView into,
@@ -180,7 +183,8 @@ public:
     IoStatus write_compressed(sim::Co& co, std::uint64_t offset, sim::IoView from,
                               RequestFlags flags);
 
-    // ---- zero.cpp ----------------------------------------------------------------------------------
+    // ---- zero.cpp
+    // ----------------------------------------------------------------------------------
     IoStatus write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                           RequestFlags flags);
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length);
@@ -188,10 +192,12 @@ public:
     // Back to unallocated, also over a backing file.
     IoStatus forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length);
 
-    // ---- resize.cpp --------------------------------------------------------------------------------
+    // ---- resize.cpp
+    // --------------------------------------------------------------------------------
     Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation);
 
-    // ---- snapshot.cpp ------------------------------------------------------------------------------
+    // ---- snapshot.cpp
+    // ------------------------------------------------------------------------------
     Status load_snapshots(sim::Co& co);
     Status write_snapshots(sim::Co& co);
     Status create_snapshot(sim::Co& co, Snapshot snapshot);
@@ -199,7 +205,8 @@ public:
     Status delete_snapshot(sim::Co& co, std::string_view id_or_name);
     const Snapshot* find_snapshot(std::string_view id_or_name) const;
 
-    // ---- check.cpp, repair.cpp -----------------------------------------------------------------------
+    // ---- check.cpp, repair.cpp
+    // -----------------------------------------------------------------------
     IoResult<Driver::CheckResult> check(sim::Co& co, Driver::Repair repair);
 
     std::uint64_t size() const { return header.size; }
@@ -306,8 +313,8 @@ private:
     Allocation* overlapping(std::uint64_t begin, std::uint64_t end) const;
     // Waits, with the mutex dropped, until no allocation touches the range.
     void wait_for_allocations(sim::Co& co, std::uint64_t begin, std::uint64_t end);
-    IoStatus read_extent(sim::Co& co, const Extent& extent, std::uint64_t offset,
-                         sim::IoView into, RequestFlags flags);
+    IoStatus read_extent(sim::Co& co, const Extent& extent, std::uint64_t offset, sim::IoView into,
+                         RequestFlags flags);
     IoStatus read_backing(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags flags);
     IoResult<std::uint64_t> write_some(sim::Co& co, std::uint64_t offset, sim::IoView from,
                                        RequestFlags flags);

@@ -34,11 +34,12 @@ Status Image::load_tables(sim::Co& co, Edge* backing, const Settings& wanted) {
     refcount_cache.configure(geometry().cluster_bytes(), wanted.refcount_tables);
 
     auto active = read_table(co, header.l1_offset, header.l1_entries);
-    if (!active) return failure(with_errno("Could not read L1 table", active.error()), active.error());
+    if (!active)
+        return failure(with_errno("Could not read L1 table", active.error()), active.error());
     l1 = std::move(*active);
-    auto counts = read_table(co, header.refcount_table_offset,
-                             std::uint64_t{header.refcount_table_clusters} *
-                                 geometry().cluster_bytes() / 8);
+    auto counts =
+        read_table(co, header.refcount_table_offset,
+                   std::uint64_t{header.refcount_table_clusters} * geometry().cluster_bytes() / 8);
     if (!counts)
         return failure(with_errno("Could not initialize refcount handling", counts.error()),
                        counts.error());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // MetadataMap: which clusters of the image file hold which kind of metadata.
 //
-// Every write to the file is compared with it, so that a broken image (a data cluster that is also an
-// L2 table) is noticed before the damage is done, in a few nanoseconds a write.
+// Every write to the file is compared with it, so that a broken image (a data cluster that is also
+// an L2 table) is noticed before the damage is done, in a few nanoseconds a write.
 #pragma once
 #include <cstdint>
 #include <vector>

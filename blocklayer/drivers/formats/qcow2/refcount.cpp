@@ -18,7 +18,8 @@ IoResult<MetadataCache::Table*> Image::refcount_block(sim::Co& co, std::uint64_t
     if (offset == 0) return none;
     if (!geometry().aligned(offset))
         return corruption(co, fmt::format("Refblock offset {:#x} unaligned (reftable index: "
-                                          "{:#x})", offset, index));
+                                          "{:#x})",
+                                          offset, index));
     return refcount_cache.get(co, offset);
 }
 
@@ -29,8 +30,7 @@ IoResult<std::uint64_t> Image::refcount(sim::Co& co, std::uint64_t cluster) {
                         geometry().refcount_order);
 }
 
-IoResult<MetadataCache::Table*> Image::writable_refcount_block(sim::Co& co,
-                                                               std::uint64_t cluster) {
+IoResult<MetadataCache::Table*> Image::writable_refcount_block(sim::Co& co, std::uint64_t cluster) {
     MetadataCache::Table* block = TRY(refcount_block(co, cluster));
     if (block != nullptr) return block;
     TRY(add_refcount_block(co, cluster >> geometry().refcount_block_bits()));
@@ -39,8 +39,8 @@ IoResult<MetadataCache::Table*> Image::writable_refcount_block(sim::Co& co,
     return block;
 }
 
-// The block lies in a free cluster, which it may itself describe. It is on stable storage before the
-// refcount table refers to it.
+// The block lies in a free cluster, which it may itself describe. It is on stable storage before
+// the refcount table refers to it.
 IoStatus Image::add_refcount_block(sim::Co& co, std::uint64_t table_index) {
     if (table_index >= refcount_table.size()) TRY(grow_refcount_table(co, table_index + 1));
     if (refcount_table[table_index] != 0) return {};
@@ -137,12 +137,11 @@ IoStatus Image::grow_refcount_table(sim::Co& co, std::uint64_t entries) {
 }
 
 IoStatus Image::change_refcount(sim::Co& co, std::uint64_t cluster, bool up) {
-    MetadataCache::Table* block = up ? TRY(writable_refcount_block(co, cluster))
-                                     : TRY(refcount_block(co, cluster));
+    MetadataCache::Table* block =
+        up ? TRY(writable_refcount_block(co, cluster)) : TRY(refcount_block(co, cluster));
     if (block == nullptr) return Unexpected(Errno::invalid);
     const std::uint64_t index = cluster & (geometry().refcounts_per_block() - 1);
-    const std::uint64_t count =
-        get_refcount(block->bytes(), index, geometry().refcount_order);
+    const std::uint64_t count = get_refcount(block->bytes(), index, geometry().refcount_order);
     if (count == (up ? geometry().refcount_max() : 0)) return Unexpected(Errno::invalid);
     set_refcount(block->bytes(), index, geometry().refcount_order, up ? count + 1 : count - 1);
     refcount_cache.mark_dirty(*block);
@@ -180,8 +179,9 @@ IoStatus Image::drop_references(sim::Co& co, std::uint64_t offset, std::uint64_t
         TRY(change_refcount(co, cluster, false));
         if (!pass_on || !is_freed(cluster)) continue;
         // Only an offer to the host; it may decline.
-        static_cast<void>(file_->discard(co, cluster << geometry().cluster_bits,
-                                         geometry().cluster_bytes()).has_value());
+        static_cast<void>(
+            file_->discard(co, cluster << geometry().cluster_bits, geometry().cluster_bytes())
+                .has_value());
     }
     return {};
 }
@@ -302,14 +302,16 @@ IoResult<std::uint64_t> Image::allocate_bytes(sim::Co& co, std::uint64_t bytes) 
     EXPECTS(bytes > 0 && bytes <= geometry().cluster_bytes());
     const std::uint64_t cluster_bytes = geometry().cluster_bytes();
     std::uint64_t offset = free_byte_offset_;
-    if (offset != 0 && TRY(refcount(co, offset >> geometry().cluster_bits)) ==
-                           geometry().refcount_max())
+    if (offset != 0 &&
+        TRY(refcount(co, offset >> geometry().cluster_bits)) == geometry().refcount_max())
         offset = 0;
-    const std::uint64_t room = offset == 0 ? 0 : cluster_bytes - geometry().offset_in_cluster(offset);
+    const std::uint64_t room =
+        offset == 0 ? 0 : cluster_bytes - geometry().offset_in_cluster(offset);
     if (room < bytes) {
         // The next cluster may happen to be free: then the data goes across.
         const std::uint64_t next =
-            offset == 0 ? 0 : TRY(allocate_at(co, geometry().cluster_start(offset) + cluster_bytes, 1));
+            offset == 0 ? 0
+                        : TRY(allocate_at(co, geometry().cluster_start(offset) + cluster_bytes, 1));
         if (next == 0) {
             offset = TRY(allocate_clusters(co, cluster_bytes));
             free_byte_offset_ = offset + bytes;
@@ -319,7 +321,8 @@ IoResult<std::uint64_t> Image::allocate_bytes(sim::Co& co, std::uint64_t bytes) 
         const IoStatus counted = add_references(co, offset, 1);
         if (!counted) {
             static_cast<void>(drop_references(co, geometry().cluster_start(offset) + cluster_bytes,
-                                              cluster_bytes, FreeReason::other).has_value());
+                                              cluster_bytes, FreeReason::other)
+                                  .has_value());
             return Unexpected(counted.error());
         }
     } else {

@@ -41,11 +41,11 @@ std::string as_text(std::span<const std::byte> bytes) {
 }
 
 void append(std::vector<std::byte>& out, const Snapshot& snapshot) {
-    const std::uint32_t extra =
-        (snapshot.has_instruction_count ? extra_known_bytes : 16) +
-        static_cast<std::uint32_t>(snapshot.unknown_extra.size());
+    const std::uint32_t extra = (snapshot.has_instruction_count ? extra_known_bytes : 16) +
+                                static_cast<std::uint32_t>(snapshot.unknown_extra.size());
     const std::size_t start = out.size();
-    out.resize(start + round_up(fixed_bytes + extra + snapshot.id.size() + snapshot.name.size(), 8));
+    out.resize(start +
+               round_up(fixed_bytes + extra + snapshot.id.size() + snapshot.name.size(), 8));
     std::byte* at = out.data() + start;
     write_be(at, snapshot.l1_offset);
     write_be(at + 8, snapshot.l1_entries);
@@ -91,7 +91,8 @@ Status Image::load_snapshots(sim::Co& co) {
         std::vector<std::byte> rest(extra + id + name);
         if (!rest.empty())
             if (const IoStatus got =
-                    read_metadata(co, offset + fixed_bytes, std::span<std::byte>(rest)); !got)
+                    read_metadata(co, offset + fixed_bytes, std::span<std::byte>(rest));
+                !got)
                 return unreadable(got.error());
         const std::span<const std::byte> bytes(rest);
         parse_extra(snapshot, bytes.first(extra), header.size);
@@ -140,8 +141,9 @@ Status Image::write_snapshots(sim::Co& co) {
         if (offset != 0)
             static_cast<void>(
                 drop_references(co, offset, table.size(), FreeReason::other).has_value());
-        return failure(fmt::format("Could not write snapshot table: {}",
-                                   sim::errno_text(written.error())), written.error());
+        return failure(
+            fmt::format("Could not write snapshot table: {}", sim::errno_text(written.error())),
+            written.error());
     }
     const std::uint32_t bits = geometry().cluster_bits;
     const std::uint64_t old_offset = header.snapshots_offset, old_bytes = snapshot_table_bytes;
@@ -152,8 +154,7 @@ Status Image::write_snapshots(sim::Co& co) {
     header.snapshots_offset = offset;
     header.snapshot_count = static_cast<std::uint32_t>(snapshots.size());
     snapshot_table_bytes = table.size();
-    static_cast<void>(
-        drop_references(co, old_offset, old_bytes, FreeReason::other).has_value());
+    static_cast<void>(drop_references(co, old_offset, old_bytes, FreeReason::other).has_value());
     return {};
 }
 

@@ -65,9 +65,10 @@ Value image_options(std::string_view filename, std::string_view more, bool read_
     options.set("discard", "unmap");
     options.set("read-only", read_only);
     std::istringstream items{std::string(more)};
-    for (std::string name, value; std::getline(items, name, '=') && std::getline(items, value, ',');) {
-        Value parsed = value == "on"     ? Value(true)
-                       : value == "off"  ? Value(false)
+    for (std::string name, value;
+         std::getline(items, name, '=') && std::getline(items, value, ',');) {
+        Value parsed = value == "on"    ? Value(true)
+                       : value == "off" ? Value(false)
                        : std::isdigit(static_cast<unsigned char>(value[0])) != 0
                            ? Value(static_cast<std::int64_t>(std::stoll(value)))
                            : Value(value);
@@ -87,8 +88,9 @@ OpenImage::OpenImage(sim::World& world, sim::HostStore& store, const Value& opti
         }
         node = *opened;
         const bool read_only = node->flags().read_only;
-        const PermSet uses = read_only ? PermSet(Perm::consistent_read)
-                                       : Perm::consistent_read | Perm::write | PermSet(Perm::resize);
+        const PermSet uses = read_only
+                                 ? PermSet(Perm::consistent_read)
+                                 : Perm::consistent_read | Perm::write | PermSet(Perm::resize);
         backend = BlockBackend::make(*layer, {.used = uses, .shared = PermSet::all()});
         const Status inserted = backend->insert(*node);
         if (!inserted) error = inserted.error().text;
@@ -144,8 +146,8 @@ void run_history(sim::World& world, OpenImage& image, Model& model, sim::RandomS
                 REQUIRE(disk.write(co, range.offset, std::span<const std::byte>(place)));
             } else if (kind < 8) {
                 std::fill(place.begin(), place.end(), std::byte{0});
-                const RequestFlags flags = kind == 5 ? RequestFlags(RequestFlag::may_unmap)
-                                                     : RequestFlags();
+                const RequestFlags flags =
+                    kind == 5 ? RequestFlags(RequestFlag::may_unmap) : RequestFlags();
                 REQUIRE(disk.write_zeroes(co, range.offset, range.length, flags));
             } else if (kind == 8) {
                 REQUIRE(disk.discard(co, range.offset, range.length));
