@@ -39,11 +39,12 @@ void HotplugHandler::work(sim::Co& co) {
             machine_.hotplug().write_refusal(slot);
             continue;
         }
-        const auto disk = disks_.find(slot);
-        if (disk != disks_.end()) {
+        for (auto disk = disks_.find(slot); *self != nullptr && disk != disks_.end();
+             disk = disks_.find(slot)) {
             GuestDisk* leaving = disk->second;
             disks_.erase(disk);
             leaving->shut_down(co);
+            if (*self == nullptr) return;
         }
         if (*self != nullptr) machine_.hotplug().write_eject(1U << slot);
     }

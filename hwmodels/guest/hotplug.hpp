@@ -25,8 +25,11 @@ public:
     HotplugHandler& operator=(const HotplugHandler&) = delete;
     ~HotplugHandler();
 
-    // The disk in this slot is shut down before the slot is ejected.
-    void set_disk(int slot, GuestDisk* disk) { disks_[slot] = disk; }
+    // A disk in this slot, or on a bus behind it, is shut down before the slot is ejected.
+    void add_disk(int slot, GuestDisk& disk) { disks_.emplace(slot, &disk); }
+    void remove_disk(const GuestDisk& disk) {
+        std::erase_if(disks_, [&](const auto& one) { return one.second == &disk; });
+    }
     // Called with the slot of a device that came.
     std::function<void(int slot)> on_added;
     HotplugOptions options;
@@ -36,7 +39,7 @@ private:
 
     Machine& machine_;
     std::uint64_t handle_;
-    std::map<int, GuestDisk*> disks_;
+    std::multimap<int, GuestDisk*> disks_;
     sim::FiberRef worker_;
     bool again_ = false;
     std::shared_ptr<HotplugHandler*> self_;

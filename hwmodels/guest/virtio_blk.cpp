@@ -5,6 +5,7 @@
 #include <array>
 #include <cstring>
 
+#include "hwmodels/guest/open_disk.hpp"
 #include "hwmodels/virtio/pci_transport.hpp"
 #include "sim/check.hpp"
 #include "sim/fiber.hpp"
@@ -27,27 +28,6 @@ constexpr std::uint64_t sector = 512;
 constexpr std::uint64_t feature_ro = 1 << 5, feature_mq = 1 << 12;
 constexpr std::uint16_t pci_device_transitional = 0x1001, pci_device_modern = 0x1042;
 constexpr std::uint64_t serial_bytes = 20;
-
-// A buffer in guest memory for the length of a scope.
-class Bounce {
-public:
-    Bounce(Machine& machine, std::uint64_t bytes)
-        : heap_(heap_of(machine)), address_(heap_.take(bytes)) {
-        if (address_ != 0) bytes_ = machine.memory().span(address_, bytes);
-    }
-    Bounce(const Bounce&) = delete;
-    Bounce& operator=(const Bounce&) = delete;
-    ~Bounce() {
-        if (address_ != 0) heap_.give_back(address_);
-    }
-    GuestAddress address() const { return address_; }
-    std::byte* bytes() const { return bytes_; }
-
-private:
-    GuestHeap& heap_;
-    GuestAddress address_;
-    std::byte* bytes_ = nullptr;
-};
 
 }  // namespace
 
@@ -312,5 +292,17 @@ Status VirtioBlk::reset(sim::Co& co) {
     drop_queues();
     return start(co);
 }
+
+namespace {
+
+const DiskDriverRegistration registration({.model = "virtio-blk-pci",
+                                           .open = [](sim::Co& co, Machine& machine, Device& device)
+                                               -> Result<std::unique_ptr<GuestDisk>> {
+                                               auto disk = TRY(VirtioBlk::attach(
+                                                   co, machine, pci_function_of(device)->devfn));
+                                               return std::unique_ptr<GuestDisk>(std::move(disk));
+                                           }});
+
+}  // namespace
 
 }  // namespace hwmodels::guest

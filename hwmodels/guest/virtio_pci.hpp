@@ -8,13 +8,11 @@
 #include <memory>
 #include <vector>
 
+#include "hwmodels/guest/bounce.hpp"
 #include "hwmodels/guest/ring.hpp"
 #include "hwmodels/machine.hpp"
 
 namespace hwmodels::guest {
-
-// The guest kernel's own state on one machine: its heap. Made at first use.
-GuestHeap& heap_of(Machine& machine);
 
 class VirtioPciDriver {
 public:
