@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hwmodels/guest/checked_disk.hpp"
+
+#include "sim/check.hpp"
+
+namespace hwmodels::guest {
+
+sim::IoStatus CheckedDisk::read(sim::Co& co, std::uint64_t offset, std::span<std::byte> into) {
+    const std::shared_ptr<ContentOracle> oracle = oracle_;  // the disk may go meanwhile
+    const ContentOracle::Moment begun = oracle->begin_read();
+    const sim::IoStatus status = disk_->read(co, offset, into);
+    if (!status) {
+        oracle->abandon_read(begun);
+        return status;
+    }
+    if (const auto wrong = oracle->end_read(begun, offset, into))
+        throw sim::AssertionFailure(*wrong);
+    return status;
+}
+
+sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
+                                 std::span<const std::byte> from) {
+    const std::shared_ptr<ContentOracle> oracle = oracle_;
+    const ContentOracle::Moment begun = oracle->begin_write(offset, from);
+    const sim::IoStatus status = disk_->write(co, offset, from);
+    oracle->end_change(begun, offset, from.size(), status.has_value());
+    return status;
+}
+
+sim::IoStatus CheckedDisk::flush(sim::Co& co) {
+    const std::shared_ptr<ContentOracle> oracle = oracle_;
+    const ContentOracle::Moment begun = oracle->begin_flush();
+    const sim::IoStatus status = disk_->flush(co);
+    if (status) oracle->end_flush(begun);
+    return status;
+}
+
+sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+    oracle_->discarded(offset, length);
+    return disk_->discard(co, offset, length);
+}
+
+sim::IoStatus CheckedDisk::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
+                                        bool may_unmap) {
+    const std::shared_ptr<ContentOracle> oracle = oracle_;
+    const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);
+    const sim::IoStatus status = disk_->write_zeroes(co, offset, length, may_unmap);
+    oracle->end_change(begun, offset, length, status.has_value());
+    return status;
+}
+
+}  // namespace hwmodels::guest

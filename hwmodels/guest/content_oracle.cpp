@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hwmodels/guest/content_oracle.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "sim/check.hpp"
+
+namespace hwmodels::guest {
+namespace {
+
+// Of one sector. Four lanes, so that the processor can work on them side by side.
+std::uint64_t hash_of(const std::byte* data) {
+    std::uint64_t lanes[4] = {0x9e3779b97f4a7c15U, 0xbf58476d1ce4e5b9U, 0x94d049bb133111ebU,
+                              0xd6e8feb86659fd93U};
+    for (std::size_t at = 0; at < ContentOracle::sector_bytes; at += sizeof lanes) {
+        std::uint64_t words[4];
+        std::memcpy(words, data + at, sizeof words);
+        for (std::size_t lane = 0; lane < 4; ++lane) {
+            lanes[lane] = (lanes[lane] ^ words[lane]) * 0x9fb21c651e98df25U;
+            lanes[lane] ^= lanes[lane] >> 29;
+        }
+    }
+    return ((lanes[0] * 31 + lanes[1]) * 31 + lanes[2]) * 31 + lanes[3];
+}
+
+std::uint64_t hash_of_zeroes() {
+    static constexpr std::byte zeroes[ContentOracle::sector_bytes]{};
+    static const std::uint64_t hash = hash_of(zeroes);
+    return hash;
+}
+
+}  // namespace
+
+ContentOracle::Sector& ContentOracle::sector(std::uint64_t number) {
+    const std::uint64_t page = number / sectors_per_page;
+    if (page >= pages_.size()) pages_.resize(page + 1);
+    if (!pages_[page]) pages_[page] = std::make_unique<Page>();
+    Sector& found = (*pages_[page])[number % sectors_per_page];
+    if (found.versions.empty()) found.versions.push_back({.known = false});
+    return found;
+}
+
+// Drops what neither a read under way nor a power cut can bring back.
+void ContentOracle::clean(Sector& sector) const {
+    const Moment oldest_read = reads_.empty() ? never : reads_.front();
+    auto& versions = sector.versions;
+    const auto gone = [&](const Version& version) {
+        return version.dead <= flushed_ && version.dead <= oldest_read;
+    };
+    std::erase_if(versions, gone);
+    if (versions.size() < versions_max) return;
+    const auto superseded = [&](const Version& version) {
+        return version.dead != never && version.dead <= oldest_read;
+    };
+    if (std::erase_if(versions, superseded) > 0) sector.forgot = true;
+}
+
+void ContentOracle::add(std::uint64_t number, std::uint64_t hash, Moment begun, Moment ended) {
+    Sector& changed = sector(number);
+    clean(changed);
+    changed.versions.push_back({.hash = hash, .begun = begun, .ended = ended});
+}
+
+ContentOracle::Moment ContentOracle::begin_write(std::uint64_t offset,
+                                                 std::span<const std::byte> data) {
+    EXPECTS(offset % sector_bytes == 0 && data.size() % sector_bytes == 0);
+    const Moment begun = ++now_;
+    for (std::size_t at = 0; at < data.size(); at += sector_bytes)
+        add((offset + at) / sector_bytes, hash_of(data.data() + at), begun, never);
+    return begun;
+}
+
+ContentOracle::Moment ContentOracle::begin_zeroes(std::uint64_t offset, std::uint64_t length) {
+    EXPECTS(offset % sector_bytes == 0 && length % sector_bytes == 0);
+    const Moment begun = ++now_;
+    for (std::uint64_t at = 0; at < length; at += sector_bytes)
+        add((offset + at) / sector_bytes, hash_of_zeroes(), begun, never);
+    return begun;
+}
+
+void ContentOracle::end_change(Moment begun, std::uint64_t offset, std::uint64_t length,
+                               bool succeeded) {
+    const Moment ended = ++now_;
+    for (std::uint64_t at = 0; at < length; at += sector_bytes) {
+        for (Version& version : sector((offset + at) / sector_bytes).versions) {
+            if (version.begun == begun) version.ended = std::min(version.ended, ended);
+            // What had ended before this one began lies below it.
+            if (succeeded && version.ended < begun) version.dead = std::min(version.dead, ended);
+        }
+    }
+}
+
+void ContentOracle::discarded(std::uint64_t offset, std::uint64_t length) {
+    const Moment moment = ++now_;
+    for (std::uint64_t at = 0; at < length; at += sector_bytes)
+        add((offset + at) / sector_bytes, hash_of_zeroes(), moment, moment);
+}
+
+ContentOracle::Moment ContentOracle::begin_read() {
+    reads_.push_back(++now_);
+    return now_;
+}
+
+void ContentOracle::forget_read(Moment begun) {
+    const auto found = std::find(reads_.begin(), reads_.end(), begun);
+    EXPECTS(found != reads_.end());
+    reads_.erase(found);
+}
+
+bool ContentOracle::explains(Sector& sector, std::uint64_t hash, Moment begun) {
+    Version* unknown = nullptr;
+    for (Version& version : sector.versions) {
+        if (version.dead <= begun) continue;
+        if (!version.known)
+            unknown = &version;
+        else if (version.hash == hash)
+            return true;
+    }
+    if (unknown == nullptr) return false;
+    // Now it is known what was there at first.
+    unknown->hash = hash;
+    unknown->known = true;
+    return true;
+}
+
+std::optional<std::string> ContentOracle::end_read(Moment begun, std::uint64_t offset,
+                                                   std::span<const std::byte> data) {
+    EXPECTS(offset % sector_bytes == 0 && data.size() % sector_bytes == 0);
+    forget_read(begun);
+    for (std::size_t at = 0; at < data.size(); at += sector_bytes) {
+        const std::uint64_t number = (offset + at) / sector_bytes;
+        Sector& read = sector(number);
+        const std::uint64_t hash = hash_of(data.data() + at);
+        if (explains(read, hash, begun)) continue;
+        const char* what = hash == hash_of_zeroes() ? "zeroes" : "data that nobody wrote";
+        for (const Version& version : read.versions)
+            if (version.known && version.hash == hash) what = "data that was overwritten before";
+        return fmt::format(
+            "disk '{}': sector {} (byte {}) reads as {}, not as the last acknowledged write", name_,
+            number, number * sector_bytes, what);
+    }
+    return {};
+}
+
+void ContentOracle::power_lost() {
+    const Moment moment = ++now_;
+    reads_.clear();
+    for (const auto& page : pages_) {
+        if (!page) continue;
+        for (Sector& lost : *page) {
+            clean(lost);
+            if (lost.forgot) lost.versions.assign(1, {.known = false});
+            lost.forgot = false;
+            for (Version& version : lost.versions) {
+                version.ended = std::min(version.ended, moment);
+                version.dead = never;
+            }
+        }
+    }
+}
+
+}  // namespace hwmodels::guest
