@@ -38,8 +38,7 @@ std::shared_ptr<Outstanding> outstanding(BlockLayer& layer) {
     return std::any_cast<std::shared_ptr<Outstanding>>(place);
 }
 
-// ---- doing one
-// ------------------------------------------------------------------------------------
+// ---- doing one ----------------------------------------------------------------------------------
 
 void hex_dump(const Call& call, const Transfer& transfer) {
     for (std::size_t row = 0; row < transfer.data.size(); row += 16) {
@@ -87,8 +86,7 @@ void transfer_and_report(sim::Co& co, const Call& call, Transfer& transfer) {
            co.world().now() - start);
 }
 
-// ---- reading the words
-// ----------------------------------------------------------------------------
+// ---- reading the words --------------------------------------------------------------------------
 
 // One offset, then one length or several that are added up.
 bool read_range(const Call& call, const Options& options, bool vector, Transfer& transfer) {
@@ -226,8 +224,7 @@ std::optional<Transfer> write_transfer(sim::Co& co, const Call& call, std::strin
     return transfer;
 }
 
-// ---- the commands
-// -----------------------------------------------------------------------------------
+// ---- the commands -------------------------------------------------------------------------------
 
 Status now(sim::Co& co, Call& call, std::optional<Transfer> transfer) {
     if (transfer) transfer_and_report(co, call, *transfer);

@@ -46,8 +46,7 @@ void Image::wait_for_allocations(sim::Co& co, std::uint64_t begin, std::uint64_t
     }
 }
 
-// ---- reading
-// -------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------
 
 bool Image::backing_covers(std::uint64_t offset) const {
     return backing_ != nullptr && offset < backing_->child().length();
@@ -96,8 +95,7 @@ IoStatus Image::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Reques
     return {};
 }
 
-// ---- writing
-// -------------------------------------------------------------------------------------
+// ---- writing ------------------------------------------------------------------------------------
 
 IoStatus Image::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags) {
     TRY(prepare_change(co));
