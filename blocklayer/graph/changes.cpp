@@ -123,7 +123,12 @@ Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, Ro
         if (child != nullptr && reaches(*child, parent))
             return failure(fmt::format("Making '{}' a {} child of '{}' would create a cycle",
                                        child->name(), edge_name, parent.name()));
-        detach(tx, *edge);
+        // The driver knows its child by this edge.
+        if (child != nullptr)
+            move(tx, *edge, *child, Renewed::yes);
+        else
+            detach(tx, *edge);
+        return {};
     }
     if (child == nullptr) return {};
     Claim claim = parent.driver().child_claim(nullptr, role, parent.cumulative_, parent.writable());

@@ -170,14 +170,14 @@ void Graph::detach(Transaction& tx, Edge& edge) {
     });
 }
 
-void Graph::move(Transaction& tx, Edge& edge, Node& to) {
+void Graph::move(Transaction& tx, Edge& edge, Node& to, Renewed renewed) {
     Node& from = *edge.child_;
     const std::vector<OpBlocker> blockers = from.op_blockers_;
     unblock_backing(edge);
     const Place place = unlink(edge);
     edge.child_ = &to;
     ++to.references_;
-    link(edge, {0, place.in_children});
+    link(edge, {0, renewed == Renewed::yes ? 0 : place.in_children});
     block_backing(edge);
     touch(edge);
     tx.on_abort([this, &edge, &from, place, blockers] {

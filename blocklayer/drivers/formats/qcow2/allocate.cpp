@@ -49,7 +49,7 @@ void Image::wait_for_allocations(sim::Co& co, std::uint64_t begin, std::uint64_t
 // ---- reading ------------------------------------------------------------------------------------
 
 bool Image::backing_covers(std::uint64_t offset) const {
-    return backing_ != nullptr && offset < backing_->child().length();
+    return backing() != nullptr && offset < backing()->child().length();
 }
 
 IoStatus Image::read_backing(sim::Co& co, std::uint64_t offset, sim::IoView into,
@@ -59,9 +59,9 @@ IoStatus Image::read_backing(sim::Co& co, std::uint64_t offset, sim::IoView into
         return {};
     }
     const std::size_t there =
-        std::min<std::uint64_t>(into.size(), backing_->child().length() - offset);
+        std::min<std::uint64_t>(into.size(), backing()->child().length() - offset);
     into.sub(there, into.size() - there).fill(std::byte{0});
-    return backing_->read(co, offset, into.sub(0, there), flags);
+    return backing()->read(co, offset, into.sub(0, there), flags);
 }
 
 IoStatus Image::read_extent(sim::Co& co, const Extent& extent, std::uint64_t offset,
@@ -190,7 +190,7 @@ IoStatus Image::write_new(sim::Co& co, const NewClusters& clusters, std::uint64_
         if (zeroed.error() != Errno::not_supported) return zeroed;
     }
     std::vector<std::byte> around(head + tail);
-    const RequestFlags consistent = backing_ != nullptr ? consistency(*backing_) : RequestFlags();
+    const RequestFlags consistent = backing() != nullptr ? consistency(*backing()) : RequestFlags();
     const std::uint64_t seen = end < size() ? std::min(tail, size() - end) : 0;
     TRY(read(co, clusters.guest, {around.data(), head}, consistent));
     TRY(read(co, end, {around.data() + head, seen}, consistent));

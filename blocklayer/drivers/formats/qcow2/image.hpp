@@ -91,7 +91,7 @@ public:
 
     // ---- load.cpp: open and close ------------------------------------------------------------
     Status load_header(sim::Co& co, Edge& file);  // then the caller finds the backing file
-    Status load_tables(sim::Co& co, Edge* backing, const Settings& settings);
+    Status load_tables(sim::Co& co, const Settings& settings);
     // Writes back what is in memory and clears the dirty bit.
     IoStatus settle(sim::Co& co);
     IoStatus apply_settings(sim::Co& co, const Settings& settings);
@@ -109,8 +109,7 @@ public:
 
     // ---- io.cpp: the file below ----------------------------------------------------------------
     Edge& file() const { return *file_; }
-    Edge* backing() const { return backing_; }
-    void set_backing(Edge* backing) { backing_ = backing; }
+    Edge* backing() const { return node_.cow_child(); }  // a reopen may change it
     Node& node() const { return node_; }
     IoStatus read_metadata(sim::Co& co, std::uint64_t offset, sim::IoView into);
     IoStatus write_metadata(sim::Co& co, std::uint64_t offset, sim::IoView from, MetadataKind kind);
@@ -327,7 +326,6 @@ private:
 
     Node& node_;
     Edge* file_ = nullptr;
-    Edge* backing_ = nullptr;
     std::uint64_t free_hint_ = 0;         // no free cluster below, in clusters
     std::uint64_t free_byte_offset_ = 0;  // where the next compressed data may go on; 0: nowhere
     std::map<std::uint64_t, Freed> freed_;

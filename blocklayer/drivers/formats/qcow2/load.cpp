@@ -27,8 +27,7 @@ Status Image::load_header(sim::Co& co, Edge& file) {
     return parse_extensions(header, bytes);
 }
 
-Status Image::load_tables(sim::Co& co, Edge* backing, const Settings& wanted) {
-    backing_ = backing;
+Status Image::load_tables(sim::Co& co, const Settings& wanted) {
     settings = wanted;
     l2_cache.configure(wanted.l2_table_bytes, wanted.l2_tables);
     refcount_cache.configure(geometry().cluster_bytes(), wanted.refcount_tables);

@@ -27,12 +27,10 @@ public:
         const qcow2::Settings settings =
             TRY(qcow2::read_settings(context.options(), image_->header, context.node().flags(),
                                      context.layer().limits()));
-        TRY(image_->load_tables(co, nullptr, settings));
+        TRY(image_->load_tables(co, settings));
         TRY(check_marks(context.writable()));
         context.set_filename(file->child().filename());
-        Edge* backing = TRY(context.open_backing(co, image_->header.backing_file,
-                                                 image_->header.backing_format));
-        image_->set_backing(backing);
+        TRY(context.open_backing(co, image_->header.backing_file, image_->header.backing_format));
         if (context.writable() && image_->header.dirty()) TRY(repair_dirty(co));
         return {};
     }
@@ -166,7 +164,7 @@ public:
         auto fresh = std::make_unique<Image>(node());
         if (const Status loaded = fresh->load_header(co, image_->file()); !loaded)
             return Unexpected(loaded.error().code);
-        const Status loaded = fresh->load_tables(co, image_->backing(), image_->settings);
+        const Status loaded = fresh->load_tables(co, image_->settings);
         if (!loaded) return Unexpected(loaded.error().code);
         image_ = std::move(fresh);
         return {};

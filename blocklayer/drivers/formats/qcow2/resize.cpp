@@ -41,7 +41,7 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
 
     // A backing file that is longer must not show in what is new.
     if (size > old_size && backing_covers(old_size)) {
-        const std::uint64_t covered = std::min(size, backing_->child().length());
+        const std::uint64_t covered = std::min(size, backing()->child().length());
         TRY(hide_backing(co, old_size, covered - old_size));
     }
     if (size > old_size && preallocation != "off")

@@ -91,7 +91,7 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
         return Unexpected(Errno::not_supported);
 
     if (header.version == 2) {
-        if (backing_ != nullptr) return Unexpected(Errno::not_supported);
+        if (backing() != nullptr) return Unexpected(Errno::not_supported);
         return change_entries(co, begin, whole_end - begin, FreeReason::request, false,
                               to_discarded);
     }
@@ -102,7 +102,7 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
 
 IoStatus Image::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
     // Without zero clusters the backing file's old data would come back.
-    if (header.version == 2 && backing_ != nullptr) return Unexpected(Errno::not_supported);
+    if (header.version == 2 && backing() != nullptr) return Unexpected(Errno::not_supported);
     TRY(prepare_change(co));
     const std::uint64_t cluster_bytes = geometry().cluster_bytes();
     const std::uint64_t begin = geometry().clusters_for(offset) * cluster_bytes;
@@ -111,7 +111,7 @@ IoStatus Image::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length)
                                   : geometry().cluster_start(offset + length);
     if (begin >= end) return Unexpected(Errno::not_supported);
     const sim::MutexLock lock(co, mutex);
-    return change_entries(co, begin, end - begin, FreeReason::request, backing_ != nullptr,
+    return change_entries(co, begin, end - begin, FreeReason::request, backing() != nullptr,
                           to_discarded);
 }
 
