@@ -41,6 +41,8 @@ IoStatus Edge::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Request
     if (!claim_.used.contains(Perm::consistent_read) && !flags.has(RequestFlag::inconsistent_ok))
         [[unlikely]]
         fail_permission("read", offset, length, "consistent read");
+    if (flags.has(RequestFlag::copy_on_read)) [[unlikely]]
+        require_write("copy on read", offset, length, RequestFlag::write_unchanged);
     if (!in_range(offset, length)) return Unexpected(Errno::io);
 
     const RequestScope scope(node);

@@ -22,7 +22,11 @@ Node& GraphFixture::open(Value options) {
 }
 
 Error GraphFixture::open_error(Value options) {
-    Result<NodeRef> node = run([&](sim::Co& co) { return layer.open(co, options); });
+    Result<NodeRef> node = run([&](sim::Co& co) {
+        Result<NodeRef> opened = layer.open(co, options);
+        layer.reap(co);
+        return opened;
+    });
     if (node) FAIL("was opened");
     return node.error();
 }
