@@ -5,8 +5,9 @@ A history is drawn from a seed: images of some version, cluster size and refcoun
 of the one before, and writes, zeroes and discards on the newest. Afterwards our qcow2, the real
 qemu-img and libqcow must read the same bytes, and both checks must find the image clean.
 
-libqcow (as packaged) takes a cluster marked as zeroes for an unallocated one; it is asked about
-histories in which none can be.
+libqcow (as packaged) takes a cluster marked as zeroes for an unallocated one, so it is asked about
+histories in which none can be; and where it goes to the parent it stays there for the rest of the
+request, so it is asked for a sector at a time.
 """
 import dataclasses
 import pathlib
@@ -202,14 +203,15 @@ def read_by_qemu(folder: pathlib.Path, name: str) -> bytes:
 
 def read_by_libqcow(folder: pathlib.Path, history: History) -> bytes:
     import pyqcow
-    below = None
+    chain = []  # an image does not keep its parent alive
     for number in range(len(history.layers)):
         image = pyqcow.file()
         image.open(str(folder / image_name(number)))
-        if below is not None:
-            image.set_parent(below)
-        below = image
-    return below.read_buffer_at_offset(below.get_media_size(), 0)
+        if chain:
+            image.set_parent(chain[-1])
+        chain.append(image)
+    return b"".join(chain[-1].read_buffer_at_offset(SECTOR, at)
+                    for at in range(0, chain[-1].get_media_size(), SECTOR))
 
 
 # ---- both ways ---------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ struct Image::NewClusters {
     bool reserved = false;  // they belong to the guest clusters already (preallocated zeroes)
 };
 
-// ---- in-flight allocations ---------------------------------------------------------------------
+// ---- in-flight allocations ----
 
 Image::Allocation::Allocation(Image& image, std::uint64_t begin, std::uint64_t end)
     : image_(image), begin_(begin), end_(end), next_(image.first_allocation_) {

@@ -89,7 +89,7 @@ public:
     Image(const Image&) = delete;
     Image& operator=(const Image&) = delete;
 
-    // ---- load.cpp: open and close ------------------------------------------------------------
+    // ---- load.cpp: open and close ----
     Status load_header(sim::Co& co, Edge& file);  // then the caller finds the backing file
     Status load_tables(sim::Co& co, const Settings& settings);
     // Writes back what is in memory and clears the dirty bit.
@@ -107,7 +107,7 @@ public:
     IoStatus write_caches(sim::Co& co);
     IoStatus flush(sim::Co& co);
 
-    // ---- io.cpp: the file below ----------------------------------------------------------------
+    // ---- io.cpp: the file below ----
     Edge& file() const { return *file_; }
     Edge* backing() const { return node_.cow_child(); }  // a reopen may change it
     Node& node() const { return node_; }

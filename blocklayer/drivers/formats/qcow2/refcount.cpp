@@ -205,7 +205,7 @@ void Image::free_entry(sim::Co& co, std::uint64_t entry, FreeReason reason) {
     static_cast<void>(drop_references(co, offset, length, reason).has_value());
 }
 
-// ---- freed clusters --------------------------------------------------------------------------
+// ---- freed clusters ----
 
 void Image::add_freed(std::uint64_t cluster) {
     ++free_serial_;
@@ -242,7 +242,7 @@ void Image::release_freed() {
     }
 }
 
-// ---- allocation --------------------------------------------------------------------------------
+// ---- allocation ----
 
 // So many free clusters in a row; nobody else is given them. units: clusters
 IoResult<std::uint64_t> Image::find_free(sim::Co& co, std::uint64_t clusters) {
