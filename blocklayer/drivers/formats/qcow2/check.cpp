@@ -10,19 +10,20 @@ constexpr std::uint64_t clusters_max = 1ull << 28;  // of a file that can be che
 
 }  // namespace
 
-void Checker::count(std::uint64_t offset, std::uint64_t length) {
-    if (length == 0) return;
+bool Checker::count(std::uint64_t offset, std::uint64_t length) {
+    if (length == 0) return true;
     const std::uint32_t bits = image_.geometry().cluster_bits;
     const std::uint64_t end = std::uint64_t{counts_.size()} << bits;
     if (offset > end || length > end - offset) {
         say(fmt::format("ERROR: counting reference for region exceeding the end of the file by "
                         "one cluster or more: offset {:#x} size {:#x}", offset, length));
         ++result_.corruptions;
-        return;
+        return false;
     }
     const std::uint64_t last = (offset + length - 1) >> bits;
     for (std::uint64_t cluster = offset >> bits; cluster <= last; ++cluster)
         if (counts_[cluster] != UINT32_MAX) ++counts_[cluster];
+    return true;
 }
 
 void Checker::count_statistics(std::uint64_t entry) {
@@ -83,14 +84,13 @@ IoStatus Checker::count_l1(sim::Co& co, const std::vector<std::uint64_t>& l1, Ac
     for (const std::uint64_t entry : l1) {
         const std::uint64_t offset = entry & entry_offset_mask;
         if (offset == 0) continue;
-        count(offset, g.cluster_bytes());
+        const bool inside = count(offset, g.cluster_bytes());
         if (!g.aligned(offset)) {
             damage(fmt::format("l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
                                offset));
             continue;
         }
-        if (offset >> g.cluster_bits >= counts_.size()) continue;
-        TRY(count_l2(co, offset, active));
+        if (inside) TRY(count_l2(co, offset, active));
     }
     return {};
 }
@@ -99,7 +99,7 @@ IoStatus Checker::count_bitmaps(sim::Co& co) {
     const Header& header = image_.header;
     if (!header.has_bitmaps) return {};
     const Geometry& g = image_.geometry();
-    count(header.bitmaps.directory_offset, header.bitmaps.directory_bytes);
+    if (!count(header.bitmaps.directory_offset, header.bitmaps.directory_bytes)) return {};
     std::vector<std::byte> directory(header.bitmaps.directory_bytes);
     TRY(image_.read_metadata(co, header.bitmaps.directory_offset,
                              std::span<std::byte>(directory)));
@@ -115,8 +115,7 @@ IoStatus Checker::count_bitmaps(sim::Co& co) {
         const std::uint64_t names = std::uint64_t{read_be<std::uint16_t>(entry + 18)} +
                                     read_be<std::uint32_t>(entry + 20);
         at += round_up(24 + names, 8);
-        count(table_offset, entries * 8);
-        if (!g.aligned(table_offset) || entries > counts_.size() + 1) {
+        if (!count(table_offset, entries * 8) || !g.aligned(table_offset)) {
             damage("bitmap table is not where one can be");
             continue;
         }
@@ -162,8 +161,7 @@ IoStatus Checker::count_all(sim::Co& co) {
     count(header.l1_offset, image_.l1.size() * 8);
     TRY(count_l1(co, image_.l1, Active::yes));
     for (const Snapshot& snapshot : image_.snapshots) {
-        count(snapshot.l1_offset, std::uint64_t{snapshot.l1_entries} * 8);
-        if (snapshot.l1_offset >> g.cluster_bits >= counts_.size()) continue;
+        if (!count(snapshot.l1_offset, std::uint64_t{snapshot.l1_entries} * 8)) continue;
         TRY(count_l1(co, TRY(image_.read_table(co, snapshot.l1_offset, snapshot.l1_entries)),
                      Active::no));
     }

@@ -29,7 +29,8 @@ private:
         say(fmt::format("ERROR {}", text));
         ++result_.corruptions;
     }
-    void count(std::uint64_t offset, std::uint64_t length);
+    // False: the range is not within the file, which is damage.
+    bool count(std::uint64_t offset, std::uint64_t length);
     IoStatus count_all(sim::Co& co);
     IoStatus count_l1(sim::Co& co, const std::vector<std::uint64_t>& l1, Active active);
     IoStatus count_l2(sim::Co& co, std::uint64_t l2_offset, Active active);

@@ -27,6 +27,7 @@ constexpr std::uint64_t refcount_table_bytes_max = 8ull << 20;
 constexpr std::uint32_t snapshots_max = 65536;
 constexpr std::uint64_t snapshot_table_bytes_max = 1024ull * snapshots_max;
 constexpr std::uint32_t snapshot_extra_bytes_max = 1024;
+constexpr std::uint64_t snapshot_l1_clusters_max = 1ull << 22;  // of all snapshots together
 constexpr std::uint32_t backing_name_bytes_max = 1023;
 constexpr std::uint64_t bitmap_directory_bytes_max = 1024ull * 65535;
 constexpr std::uint64_t host_offset_end = 1ull << 56;  // L1 and L2 entries hold 56 bits

@@ -194,6 +194,7 @@ public:
     // ---- snapshot.cpp ---------------------------------------------------------------------------
     Status load_snapshots(sim::Co& co);
     Status write_snapshots(sim::Co& co);
+    IoStatus map_snapshots(sim::Co& co);
     Status create_snapshot(sim::Co& co, Snapshot snapshot);
     Status apply_snapshot(sim::Co& co, std::string_view id_or_name);
     Status delete_snapshot(sim::Co& co, std::string_view id_or_name);
@@ -266,6 +267,7 @@ private:
     struct Freed {
         std::uint64_t count;
         std::uint64_t serial;
+        bool discard;  // the host is to be offered them
     };
 
     IoStatus prepare_first_change(sim::Co& co);
@@ -295,11 +297,11 @@ private:
     IoResult<MetadataCache::Table*> writable_refcount_block(sim::Co& co, std::uint64_t cluster);
     IoStatus add_refcount_block(sim::Co& co, std::uint64_t table_index);
     IoStatus grow_refcount_table(sim::Co& co, std::uint64_t entries);
-    IoStatus change_refcount(sim::Co& co, std::uint64_t cluster, bool up);
+    IoStatus change_refcount(sim::Co& co, std::uint64_t cluster, bool up, bool discard = false);
     IoResult<std::uint64_t> find_free(sim::Co& co, std::uint64_t clusters);
-    void add_freed(std::uint64_t cluster);
+    void add_freed(std::uint64_t cluster, bool discard);
     bool is_freed(std::uint64_t cluster) const;
-    void release_freed();
+    void release_freed(sim::Co& co);
 
     // allocate.cpp
     struct NewClusters;
@@ -331,6 +333,7 @@ private:
     std::map<std::uint64_t, Freed> freed_;
     std::uint64_t free_serial_ = 0;    // of the latest free
     std::uint64_t stable_serial_ = 0;  // frees up to here are on stable storage
+    bool discards_wait_ = false;       // some of freed_ is to be discarded
     Allocation* first_allocation_ = nullptr;
     DataRequest* first_request_ = nullptr;
     DataRequest* last_request_ = nullptr;

@@ -58,10 +58,8 @@ Status Image::load_tables(sim::Co& co, const Settings& wanted) {
     for (const std::uint64_t entry : refcount_table)
         if (const std::uint64_t offset = entry & refcount_table_offset_mask; offset != 0)
             metadata.add(offset >> bits, 1, MetadataKind::refcount_block);
-    for (const Snapshot& snapshot : snapshots)
-        metadata.add(snapshot.l1_offset >> bits,
-                     geometry().clusters_for(std::uint64_t{snapshot.l1_entries} * 8),
-                     MetadataKind::inactive_l1);
+    if (const IoStatus mapped = map_snapshots(co); !mapped)
+        return failure(with_errno("Could not read snapshots", mapped.error()), mapped.error());
     if (header.has_bitmaps && header.bitmaps.directory_bytes != 0)
         metadata.add(header.bitmaps.directory_offset >> bits,
                      geometry().clusters_for(header.bitmaps.directory_bytes),
@@ -86,6 +84,10 @@ IoStatus Image::flush(sim::Co& co) {
     }
     TRY(file_->flush(co));
     stable_serial_ = std::max(stable_serial_, serial);
+    if (discards_wait_) {
+        const sim::MutexLock lock(co, mutex);
+        release_freed(co);
+    }
     return {};
 }
 
@@ -94,8 +96,11 @@ IoStatus Image::settle(sim::Co& co) {
     const sim::MutexLock lock(co, mutex);
     TRY(l2_cache.write_back(co));
     TRY(refcount_cache.write_back(co));
-    if (!header.dirty()) return file_->flush(co);
+    const std::uint64_t serial = free_serial_;
     TRY(file_->flush(co));
+    stable_serial_ = serial;
+    if (discards_wait_) release_freed(co);
+    if (!header.dirty()) return {};
     header.incompatible &= ~std::uint64_t{incompatible_dirty};
     std::byte bytes[8];
     write_be(bytes, header.incompatible);

@@ -48,6 +48,7 @@ bool Image::find_extent(std::uint64_t offset, std::uint64_t length, Extent& exte
         extent = {.length = std::min(length, span - (offset & (span - 1)))};
         return true;
     }
+    if (!geometry().aligned(l2_offset)) return false;
     MetadataCache::Table* table = l2_cache.find(slice_offset(l2_offset, offset));
     if (table == nullptr) return false;
     extent = extent_in(offset, length, slice_at(*table, offset));
@@ -136,8 +137,10 @@ IoStatus Image::make_l2_writable(sim::Co& co, std::uint64_t l1_index) {
                                           old_offset, l1_index));
     const std::uint64_t bytes = geometry().cluster_bytes();
     const std::uint64_t offset = TRY(allocate_clusters(co, bytes));
-    IoStatus done = fill_l2(co, offset, old_offset);
-    if (done) done = l2_cache.depend_on(co, refcount_cache);
+    // In this order: a dependency that is set when the new table has been written already would
+    // leave nothing behind that makes the flush see to it.
+    IoStatus done = l2_cache.depend_on(co, refcount_cache);
+    if (done) done = fill_l2(co, offset, old_offset);
     if (done) done = l2_cache.flush(co);
     if (done) {
         l1[l1_index] = offset | entry_copied;

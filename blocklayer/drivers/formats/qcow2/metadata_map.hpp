@@ -43,6 +43,9 @@ public:
             kinds = static_cast<KindMask>(kinds & ~mask_of(kind));
         }
     }
+    void remove_all(MetadataKind kind) {
+        for (Slot& slot : slots_) slot.kinds = static_cast<KindMask>(slot.kinds & ~mask_of(kind));
+    }
     KindMask at(std::uint64_t cluster) const {
         for (std::size_t i = hash(cluster);; ++i) {
             const Slot& slot = slots_[i & (slots_.size() - 1)];

@@ -145,16 +145,23 @@ public:
 
     Status reopen_prepare(sim::Co& co, ReopenContext& context) override {
         TRY(check_marks(context.writable()));
-        settings_after_ = TRY(qcow2::read_settings(context.options(), image_->header,
-                                                   context.flags(), context.layer().limits()));
+        const qcow2::Settings settings =
+            TRY(qcow2::read_settings(context.options(), image_->header, context.flags(),
+                                     context.layer().limits()));
+        settings_before_ = image_->settings;
         if (!context.writable() && node().writable())
             if (const IoStatus settled = image_->settle(co); !settled)
                 return failure(fmt::format("Could not flush the image: {}",
                                            sim::errno_text(settled.error())), settled.error());
-        if (const IoStatus applied = image_->apply_settings(co, settings_after_); !applied)
+        if (const IoStatus applied = image_->apply_settings(co, settings); !applied)
             return failure(fmt::format("Could not flush the image: {}",
                                        sim::errno_text(applied.error())), applied.error());
         return {};
+    }
+
+    void reopen_abort(sim::Co& co) override {
+        // Nothing is lost if that fails: the new settings serve as well.
+        static_cast<void>(image_->apply_settings(co, settings_before_).has_value());
     }
 
     IoStatus inactivate(sim::Co& co) override { return image_->settle(co); }
@@ -195,7 +202,7 @@ private:
     }
 
     std::unique_ptr<Image> image_;
-    qcow2::Settings settings_after_;
+    qcow2::Settings settings_before_;  // while a reopen is under way
 };
 
 int probe(std::span<const std::byte> head, std::string_view) {

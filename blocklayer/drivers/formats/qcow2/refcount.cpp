@@ -59,18 +59,19 @@ IoStatus Image::add_refcount_block(sim::Co& co, std::uint64_t table_index) {
         set_refcount(block->bytes(), cluster & (geometry().refcounts_per_block() - 1),
                      geometry().refcount_order, 1);
     refcount_cache.mark_dirty(*block);
-    TRY(refcount_cache.flush(co));
-
-    std::byte entry[8];
-    write_be(entry, offset);
-    refcount_table[table_index] = offset;
-    const IoStatus written =
-        write_metadata(co, header.refcount_table_offset + table_index * 8,
-                       std::span<const std::byte>(entry), MetadataKind::refcount_table);
-    if (!written) {
+    IoStatus done = refcount_cache.flush(co);
+    if (done) {
+        std::byte entry[8];
+        write_be(entry, offset);
+        refcount_table[table_index] = offset;
+        done = write_metadata(co, header.refcount_table_offset + table_index * 8,
+                              std::span<const std::byte>(entry), MetadataKind::refcount_table);
+    }
+    if (!done) {
         refcount_table[table_index] = 0;
+        // The cluster may become somebody else's: nothing may write this block any more.
         refcount_cache.forget(offset, geometry().cluster_bytes());
-        return written;
+        return done;
     }
     metadata.add(cluster, 1, MetadataKind::refcount_block);
     return {};
@@ -146,7 +147,7 @@ IoStatus Image::change_refcount(sim::Co& co, std::uint64_t cluster, bool up) {
     set_refcount(block->bytes(), index, geometry().refcount_order, up ? count + 1 : count - 1);
     refcount_cache.mark_dirty(*block);
     if (!up && count == 1) {
-        add_freed(cluster);
+        add_freed(cluster, discard);
         if (free_byte_offset_ >> geometry().cluster_bits == cluster) free_byte_offset_ = 0;
     }
     return {};
@@ -207,18 +208,20 @@ void Image::free_entry(sim::Co& co, std::uint64_t entry, FreeReason reason) {
 
 // ---- freed clusters ----
 
-void Image::add_freed(std::uint64_t cluster) {
+void Image::add_freed(std::uint64_t cluster, bool discard) {
     ++free_serial_;
+    discards_wait_ |= discard;
     auto next = freed_.upper_bound(cluster);
     if (next != freed_.begin()) {
         auto before = std::prev(next);
-        if (before->first + before->second.count == cluster) {
+        if (before->first + before->second.count == cluster &&
+            before->second.discard == discard) {
             ++before->second.count;
             before->second.serial = free_serial_;
             return;
         }
     }
-    freed_[cluster] = {1, free_serial_};
+    freed_[cluster] = {1, free_serial_, discard};
 }
 
 bool Image::is_freed(std::uint64_t cluster) const {
@@ -229,17 +232,29 @@ bool Image::is_freed(std::uint64_t cluster) const {
     return cluster - next->first < next->second.count;
 }
 
-void Image::release_freed() {
+// Lets clusters be used again that nothing on stable storage refers to any more. The host is
+// offered them first: were it earlier, a power cut could bring back an entry whose data is gone.
+void Image::release_freed(sim::Co& co) {
+    EXPECTS(mutex.held());
     std::uint64_t until = stable_serial_;
     if (first_request_ != nullptr) until = std::min(until, first_request_->serial_);
-    for (auto it = freed_.begin(); it != freed_.end();) {
-        if (it->second.serial > until) {
-            ++it;
+    std::uint64_t at = 0;
+    bool left = false;
+    for (auto it = freed_.begin(); it != freed_.end(); it = freed_.lower_bound(at)) {
+        const auto [first, freed] = *it;
+        at = first + 1;
+        if (freed.serial > until) {
+            left |= freed.discard;
             continue;
         }
-        free_hint_ = std::min(free_hint_, it->first);
-        it = freed_.erase(it);
+        if (freed.discard)  // it may decline
+            static_cast<void>(file_->discard(co, first << geometry().cluster_bits,
+                                             freed.count << geometry().cluster_bits)
+                                  .has_value());
+        free_hint_ = std::min(free_hint_, first);
+        freed_.erase(first);
     }
+    discards_wait_ = left;
 }
 
 // ---- allocation ----
@@ -270,7 +285,7 @@ IoResult<std::uint64_t> Image::allocate_clusters(sim::Co& co, std::uint64_t byte
             TRY(file_->flush(co));
             stable_serial_ = serial;
         }
-        release_freed();
+        release_freed(co);
     }
     const std::uint64_t clusters = geometry().clusters_for(bytes);
     const std::uint64_t first = TRY(find_free(co, clusters));

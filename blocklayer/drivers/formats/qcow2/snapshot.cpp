@@ -74,7 +74,7 @@ void append(std::vector<std::byte>& out, const Snapshot& snapshot) {
 
 Status Image::load_snapshots(sim::Co& co) {
     snapshots.clear();
-    std::uint64_t offset = header.snapshots_offset;
+    std::uint64_t offset = header.snapshots_offset, l1_clusters = 0;
     const std::uint64_t limit = offset + snapshot_table_bytes_max;
     for (std::uint32_t i = 0; i < header.snapshot_count; ++i) {
         offset = round_up(offset, 8);
@@ -100,7 +100,10 @@ Status Image::load_snapshots(sim::Co& co) {
         snapshot.name = as_text(bytes.subspan(extra + id));
         if (snapshot.l1_entries > l1_bytes_max / 8 || !geometry().aligned(snapshot.l1_offset) ||
             snapshot.l1_offset >= host_offset_end)
-            return failure(fmt::format("Snapshot L1 table offset invalid"));
+            return failure("Snapshot L1 table offset invalid");
+        l1_clusters += geometry().clusters_for(std::uint64_t{snapshot.l1_entries} * 8);
+        if (l1_clusters > snapshot_l1_clusters_max)
+            return failure("Snapshot L1 table too large", Errno::too_big);
         offset += fixed_bytes + rest.size();
         if (offset > limit) return failure("Snapshot table is too big", Errno::too_big);
         snapshots.push_back(std::move(snapshot));
@@ -110,6 +113,30 @@ Status Image::load_snapshots(sim::Co& co) {
     if (snapshot_table_bytes != 0)
         metadata.add(header.snapshots_offset >> geometry().cluster_bits,
                      geometry().clusters_for(bytes), MetadataKind::snapshot_table);
+    return {};
+}
+
+// Where the snapshots' tables lie. Their L2 tables are looked for only if they are guarded: that
+// takes reading every L1 table.
+IoStatus Image::map_snapshots(sim::Co& co) {
+    const std::uint32_t bits = geometry().cluster_bits;
+    metadata.remove_all(MetadataKind::inactive_l1);
+    metadata.remove_all(MetadataKind::inactive_l2);
+    for (const Snapshot& snapshot : snapshots)
+        metadata.add(snapshot.l1_offset >> bits,
+                     geometry().clusters_for(std::uint64_t{snapshot.l1_entries} * 8),
+                     MetadataKind::inactive_l1);
+    if ((settings.overlap_check & mask_of(MetadataKind::inactive_l2)) == 0) return {};
+    const std::uint64_t file_length = file_->child().length();
+    for (std::size_t i = 0; i < snapshots.size(); ++i) {
+        const Snapshot snapshot = snapshots[i];
+        const std::uint64_t bytes = std::uint64_t{snapshot.l1_entries} * 8;
+        if (snapshot.l1_offset > file_length || bytes > file_length - snapshot.l1_offset) continue;
+        for (const std::uint64_t entry :
+             TRY(read_table(co, snapshot.l1_offset, snapshot.l1_entries)))
+            if (const std::uint64_t offset = entry & entry_offset_mask; offset != 0)
+                metadata.add(offset >> bits, 1, MetadataKind::inactive_l2);
+    }
     return {};
 }
 
