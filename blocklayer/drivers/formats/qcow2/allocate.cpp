@@ -46,7 +46,7 @@ void Image::wait_for_allocations(sim::Co& co, std::uint64_t begin, std::uint64_t
     }
 }
 
-// ---- reading ------------------------------------------------------------------------------------
+// ---- reading ----
 
 bool Image::backing_covers(std::uint64_t offset) const {
     return backing() != nullptr && offset < backing()->child().length();
@@ -95,7 +95,7 @@ IoStatus Image::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Reques
     return {};
 }
 
-// ---- writing ------------------------------------------------------------------------------------
+// ---- writing ----
 
 IoStatus Image::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags) {
     TRY(prepare_change(co));

@@ -131,9 +131,8 @@ public:
                    : RequestFlags(RequestFlag::inconsistent_ok);
     }
 
-    // ---- mapping.cpp: L1 and L2
-    // ------------------------------------------------------------------ What lies at a guest
-    // offset, from memory only; false: the table is not in memory.
+    // ---- mapping.cpp: L1 and L2 ----
+    // What lies at a guest offset, from memory only; false: the table is not in memory.
     bool find_extent(std::uint64_t offset, std::uint64_t length, Extent& extent);
     IoResult<Extent> extent(sim::Co& co, std::uint64_t offset, std::uint64_t length);
     // The slice with the entry of this offset, writable (nobody else refers to its table), made if
@@ -156,7 +155,7 @@ public:
     IoStatus grow_l1(sim::Co& co, std::uint64_t entries);
     IoStatus check_entry(sim::Co& co, std::uint64_t entry, std::uint64_t offset);
 
-    // ---- refcount.cpp ---------------------------------------------------------------------------
+    // ---- refcount.cpp ----
     IoResult<std::uint64_t> refcount(sim::Co& co, std::uint64_t cluster);
     // One up or down for each cluster that the range touches; all or nothing.
     IoStatus add_references(sim::Co& co, std::uint64_t offset, std::uint64_t length);
@@ -172,7 +171,7 @@ public:
     // One past the last cluster in use, in clusters.
     IoResult<std::uint64_t> end_cluster(sim::Co& co);
 
-    // ---- allocate.cpp, compressed.cpp: data -----------------------------------------------------
+    // ---- allocate.cpp, compressed.cpp: data ----
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags flags);
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags);
     IoStatus read_compressed(sim::Co& co, std::uint64_t entry, std::uint64_t skip, sim::IoView into,
@@ -180,7 +179,7 @@ public:
     IoStatus write_compressed(sim::Co& co, std::uint64_t offset, sim::IoView from,
                               RequestFlags flags);
 
-    // ---- zero.cpp -------------------------------------------------------------------------------
+    // ---- zero.cpp ----
     IoStatus write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                           RequestFlags flags);
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length);
@@ -188,10 +187,10 @@ public:
     // Back to unallocated, also over a backing file.
     IoStatus forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length);
 
-    // ---- resize.cpp -----------------------------------------------------------------------------
+    // ---- resize.cpp ----
     Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation);
 
-    // ---- snapshot.cpp ---------------------------------------------------------------------------
+    // ---- snapshot.cpp ----
     Status load_snapshots(sim::Co& co);
     Status write_snapshots(sim::Co& co);
     IoStatus map_snapshots(sim::Co& co);
@@ -200,7 +199,7 @@ public:
     Status delete_snapshot(sim::Co& co, std::string_view id_or_name);
     const Snapshot* find_snapshot(std::string_view id_or_name) const;
 
-    // ---- check.cpp, repair.cpp ------------------------------------------------------------------
+    // ---- check.cpp, repair.cpp ----
     IoResult<Driver::CheckResult> check(sim::Co& co, Driver::Repair repair);
 
     std::uint64_t size() const { return header.size; }

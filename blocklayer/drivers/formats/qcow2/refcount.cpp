@@ -137,7 +137,7 @@ IoStatus Image::grow_refcount_table(sim::Co& co, std::uint64_t entries) {
     return drop_references(co, old_offset, old_bytes, FreeReason::other);
 }
 
-IoStatus Image::change_refcount(sim::Co& co, std::uint64_t cluster, bool up) {
+IoStatus Image::change_refcount(sim::Co& co, std::uint64_t cluster, bool up, bool discard) {
     MetadataCache::Table* block =
         up ? TRY(writable_refcount_block(co, cluster)) : TRY(refcount_block(co, cluster));
     if (block == nullptr) return Unexpected(Errno::invalid);
@@ -176,14 +176,8 @@ IoStatus Image::drop_references(sim::Co& co, std::uint64_t offset, std::uint64_t
     const bool pass_on = reason == FreeReason::request    ? settings.discard_request
                          : reason == FreeReason::snapshot ? settings.discard_snapshot
                                                           : settings.discard_other;
-    for (std::uint64_t cluster = first; cluster <= last; ++cluster) {
-        TRY(change_refcount(co, cluster, false));
-        if (!pass_on || !is_freed(cluster)) continue;
-        // Only an offer to the host; it may decline.
-        static_cast<void>(
-            file_->discard(co, cluster << geometry().cluster_bits, geometry().cluster_bytes())
-                .has_value());
-    }
+    for (std::uint64_t cluster = first; cluster <= last; ++cluster)
+        TRY(change_refcount(co, cluster, false, pass_on));
     return {};
 }
 
