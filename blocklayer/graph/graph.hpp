@@ -85,6 +85,8 @@ public:
     std::string check_whole() const;
     // All edges in a stable order, one line each with both permission sets.
     std::string dump() const;
+    // Besides that, all else that a change may alter: blockers, counters, the order of children.
+    std::string dump_whole() const;
     std::size_t edge_count() const { return edges_.size(); }
 
 private:

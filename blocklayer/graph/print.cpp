@@ -28,6 +28,23 @@ std::string Graph::dump() const {
     return text;
 }
 
+std::string Graph::dump_whole() const {
+    std::string text;
+    for (const Node* node : layer_.nodes()) {
+        text += fmt::format("node {}: {}, {} bytes, {} references, {} + {} drains, {}{}{}\n",
+                            node->name(), node->read_only() ? "ro" : "rw", node->length(),
+                            node->references_, node->own_drains_, node->drains_,
+                            to_text(node->cumulative_), node->stale_ ? ", stale" : "",
+                            node->never_freeze_ ? ", never frozen" : "");
+        for (const OpBlocker& blocker : node->op_blockers_)
+            text += fmt::format("  blocks {:04x}: {}\n", blocker.operations, blocker.reason);
+        for (const Edge* edge : node->children()) text += "  child " + edge->name() + "\n";
+        for (const Edge* edge : node->parents())
+            text += (edge->drained_ ? "  (drained) " : "  ") + to_line(*edge);
+    }
+    return text + fmt::format("{} edges\n", edges_.size());
+}
+
 std::string Graph::check_whole() const {
     std::size_t edges = 0;
     for (const Node* node : layer_.nodes()) {

@@ -6,6 +6,7 @@
 namespace blocklayer::testing {
 
 PermSet perms(std::string_view letters) {
+    if (letters == "ALL") return PermSet::all();
     PermSet set;
     for (const char letter : letters) {
         if (letter == '-') continue;
@@ -78,7 +79,10 @@ IoResult<std::uint64_t> MemoryDriver::length(sim::Co&) { return bytes.size(); }
 Status MemoryDriver::prepare_claim(Claim claim, bool) {
     hooks.push_back("prepare");
     const bool loosens = held.used.contains(claim.used) && claim.shared.contains(held.shared);
-    if (refuse_claims && !loosens) return failure("the host says no", Errno::again);
+    if (refuse_claims && !loosens) {
+        hooks.push_back("refused");
+        return failure("the host says no", Errno::again);
+    }
     prepared_ = claim;
     return {};
 }
