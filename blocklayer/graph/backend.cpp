@@ -199,6 +199,12 @@ Status BlockBackend::truncate(sim::Co& co, std::uint64_t size, bool exact,
     return root_->truncate(co, size, exact, preallocation, flags);
 }
 
+IoStatus BlockBackend::make_empty(sim::Co& co) {
+    const InFlight in_flight(co, *this);
+    if (root_ == nullptr) return Unexpected(Errno::no_medium);
+    return root_->make_empty(co);
+}
+
 // source  QAPI block-core.json BLOCK_IO_ERROR; order of events as the reference sends them.
 ErrorAction BlockBackend::on_error(bool is_read, Errno error) {
     OnError policy = is_read ? rerror : werror;

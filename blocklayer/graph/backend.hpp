@@ -84,6 +84,8 @@ public:
     Status truncate(sim::Co& co, std::uint64_t size, bool exact,
                     std::string_view preallocation = "off", RequestFlags flags = {});
 
+    IoStatus make_empty(sim::Co& co);  // see Edge
+
     // What to do about a failed guest request; emits BLOCK_IO_ERROR and stops the machine if so.
     ErrorAction on_error(bool is_read, Errno error);
     OnError rerror = OnError::automatic, werror = OnError::automatic;

@@ -115,6 +115,13 @@ public:
     // Job edges stay when their node is replaced.
     bool stays_at_node() const { return class_ == EdgeClass::job; }
     Party party() const { return {parent_.describe(), name_}; }
+    // For reads a driver makes on its own account (copying what a write leaves of a cluster): as
+    // good as the edge was granted.
+    RequestFlags as_granted() const {
+        return claim_.used.contains(Perm::consistent_read)
+                   ? RequestFlags()
+                   : RequestFlags(RequestFlag::inconsistent_ok);
+    }
 
     // Requests. units: bytes. Any alignment: the node's request layer takes care of it.
     // A read past the end gives zeroes; a write past it needs resize and may lengthen the node.
@@ -129,6 +136,8 @@ public:
     IoResult<BlockStatus> block_status(sim::Co& co, std::uint64_t offset, std::uint64_t length);
     Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation,
                     RequestFlags flags = {});
+    // The node's own contents go; what lies below shows again.
+    IoStatus make_empty(sim::Co& co);
 
 private:
     friend class Graph;

@@ -41,7 +41,7 @@ IoStatus Edge::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Request
     if (!claim_.used.contains(Perm::consistent_read) && !flags.has(RequestFlag::inconsistent_ok))
         [[unlikely]]
         fail_permission("read", offset, length, "consistent read");
-    if (flags.has(RequestFlag::copy_on_read)) [[unlikely]]
+    if (flags.has(RequestFlag::copy_on_read)) [[unlikely]]  // stores what it reads
         require_write("copy on read", offset, length, RequestFlag::write_unchanged);
     if (!in_range(offset, length)) return Unexpected(Errno::io);
 
@@ -120,6 +120,16 @@ Status Edge::truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_v
                       RequestFlags flags) {
     require_resize("truncate", 0, size);
     return RequestLayer::truncate(co, *child_, size, exact, preallocation, flags);
+}
+
+IoStatus Edge::make_empty(sim::Co& co) {
+    Node& node = *child_;
+    require_write("make empty", 0, node.length(), RequestFlag::write_unchanged);
+    const RequestScope scope(node);
+    node.layer().world().emit("make empty", node.subject());
+    const IoStatus status = node.driver().make_empty(co);
+    ++node.write_generation;
+    return status;
 }
 
 void RequestLayer::set_length(Node& node, std::uint64_t length) {

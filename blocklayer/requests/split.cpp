@@ -75,11 +75,11 @@ IoStatus RequestLayer::write_parts(sim::Co& co, Node& node, std::uint64_t offset
                                    RequestFlags flags) {
     const std::uint64_t max = transfer_max(node.limits());
     const bool fua = flags.has(RequestFlag::fua);
+    // Written through part by part, or flushed once after the last.
+    const RequestFlags given =
+        node.limits().supports_fua ? flags : flags.without(RequestFlag::fua);
     for (std::uint64_t done = 0; done < from.size();) {
         const std::uint64_t part = std::min<std::uint64_t>(max, from.size() - done);
-        const bool last = done + part == from.size();
-        const RequestFlags given =
-            fua && last && node.limits().supports_fua ? flags : flags.without(RequestFlag::fua);
         TRY(node.driver().write(co, offset + done, from.sub(done, part), given));
         done += part;
     }

@@ -79,7 +79,7 @@ IoResult<std::uint64_t> MemoryDriver::length(sim::Co&) { return bytes.size(); }
 Status MemoryDriver::prepare_claim(Claim claim, bool) {
     hooks.push_back("prepare");
     const bool loosens = held.used.contains(claim.used) && claim.shared.contains(held.shared);
-    if (refuse_claims && !loosens) {
+    if (refuse_all || (refuse_claims && !loosens)) {
         hooks.push_back("refused");
         return failure("the host says no", Errno::again);
     }
@@ -145,8 +145,7 @@ IoStatus FormatDriver::read(sim::Co& co, std::uint64_t offset, sim::IoView into,
     return {};
 }
 
-IoStatus FormatDriver::write(sim::Co& co, std::uint64_t offset, sim::IoView from,
-                             RequestFlags flags) {
+IoStatus FormatDriver::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags) {
     for (std::uint64_t done = 0; done < from.size();) {
         const std::uint64_t at = offset + done;
         const std::uint64_t part =
@@ -157,7 +156,7 @@ IoStatus FormatDriver::write(sim::Co& co, std::uint64_t offset, sim::IoView from
                 std::min(cluster_bytes, node().length() - cluster * cluster_bytes));
             if (node().backing() != nullptr)
                 TRY(node().backing()->read(co, cluster * cluster_bytes, std::span(old),
-                                           flags & RequestFlag::inconsistent_ok));
+                                           node().backing()->as_granted()));
             TRY(node().file()->write(co, cluster * cluster_bytes, sim::IoView(std::span(old))));
         }
         TRY(node().file()->write(co, at, from.sub(done, part)));
@@ -165,6 +164,11 @@ IoStatus FormatDriver::write(sim::Co& co, std::uint64_t offset, sim::IoView from
         done += part;
     }
     return {};
+}
+
+Status FormatDriver::truncate(sim::Co& co, std::uint64_t size, bool exact,
+                              std::string_view preallocation, RequestFlags flags) {
+    return node().file()->truncate(co, size, exact, preallocation, flags);
 }
 
 IoResult<BlockStatus> FormatDriver::block_status(sim::Co&, std::uint64_t offset,

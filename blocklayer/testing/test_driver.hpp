@@ -52,6 +52,7 @@ public:
     Limits given;
     bool zeroes_supported = false;
     bool refuse_claims = false;  // prepare_claim fails where more is used or less is shared
+    bool refuse_all = false;     // ... and also where it is given something back
     bool refuse_reopen = false;
     std::set<std::string> failing;                            // requests that end with io
     std::function<void(sim::Co&, const DriverCall&)> before;  // may wait
@@ -81,6 +82,8 @@ public:
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from,
                    RequestFlags flags) override;
     IoResult<std::uint64_t> length(sim::Co& co) override;
+    Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation,
+                    RequestFlags flags) override;
     IoResult<BlockStatus> block_status(sim::Co& co, std::uint64_t offset,
                                        std::uint64_t length) override;
     DriverInfo info() override { return {.cluster_size = cluster_bytes}; }

@@ -190,7 +190,7 @@ IoStatus Image::write_new(sim::Co& co, const NewClusters& clusters, std::uint64_
         if (zeroed.error() != Errno::not_supported) return zeroed;
     }
     std::vector<std::byte> around(head + tail);
-    const RequestFlags consistent = backing() != nullptr ? consistency(*backing()) : RequestFlags();
+    const RequestFlags consistent = backing() != nullptr ? backing()->as_granted() : RequestFlags();
     const std::uint64_t seen = end < size() ? std::min(tail, size() - end) : 0;
     TRY(read(co, clusters.guest, {around.data(), head}, consistent));
     TRY(read(co, end, {around.data() + head, seen}, consistent));

@@ -124,12 +124,6 @@ public:
                                  std::optional<std::uint64_t> offset = std::nullopt,
                                  std::optional<std::uint64_t> length = std::nullopt);
     bool broken() const { return broken_; }
-    // What reading may return: see RequestFlag::inconsistent_ok.
-    static RequestFlags consistency(const Edge& edge) {
-        return edge.claim().used.contains(Perm::consistent_read)
-                   ? RequestFlags()
-                   : RequestFlags(RequestFlag::inconsistent_ok);
-    }
 
     // ---- mapping.cpp: L1 and L2 ----
     // What lies at a guest offset, from memory only; false: the table is not in memory.

@@ -11,7 +11,7 @@
 namespace blocklayer::qcow2 {
 
 IoStatus Image::read_metadata(sim::Co& co, std::uint64_t offset, sim::IoView into) {
-    return file_->read(co, offset, into, consistency(*file_));
+    return file_->read(co, offset, into, file_->as_granted());
 }
 
 IoStatus Image::write_metadata(sim::Co& co, std::uint64_t offset, sim::IoView from,
