@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds:   a backend keeps its wish without a medium, refuses what lies outside, waits while drained
-//          and does about errors what its policy says.
+// Holds:   a backend keeps its wish without a medium, refuses what lies outside, waits while
+//          drained and does about errors what its policy says.
 // Method:  backends on test drivers; every policy with every error.
 #include "blocklayer/graph/backend.hpp"
 

@@ -276,7 +276,8 @@ TEST_CASE("requests: two writes to one block keep both", "[requests]") {
         });
     f.world.run_until_idle();
     CHECK(ended == 8);
-    for (int i = 0; i < 8; ++i) CHECK(driver.bytes[i] == std::byte{static_cast<std::uint8_t>(i + 1)});
+    for (int i = 0; i < 8; ++i)
+        CHECK(driver.bytes[i] == std::byte{static_cast<std::uint8_t>(i + 1)});
 }
 
 }  // namespace
