@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ring: the driver's end of a split virtqueue.
 //
-// Every request in flight has a slot: one entry of the ring, which points to an indirect table of
-// the slot's own. So a slot's descriptors are written once where a request's shape stays the same.
+// Every request in flight has a slot. With indirect descriptors that is one entry of the ring,
+// which points to a table of the slot's own; without, a slot is a fixed run of a few entries. So a
+// slot's descriptors are written once where a request's shape stays the same.
 //
 // source     VIRTIO 1.2 section 2.7.
 // invariant  a slot is in flight from add() until poll() has reported it
@@ -24,19 +25,22 @@ struct Segment {
 
 class Ring {
 public:
-    Ring(const GuestMemory& memory, GuestHeap& heap, std::uint16_t size, bool event_index);
+    Ring(const GuestMemory& memory, GuestHeap& heap, std::uint16_t size, bool event_index,
+         bool indirect);
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     ~Ring();
 
     std::uint16_t size() const { return size_; }
+    std::uint16_t slots() const { return static_cast<std::uint16_t>(size_ / stride_); }
+    std::size_t segments_max() const { return indirect_ ? table_entries : stride_; }
     GuestAddress descriptors() const { return descriptors_; }
     GuestAddress available() const { return available_; }
     GuestAddress used() const { return used_; }
 
-    // Makes the request available to the device (which sees it once it looks). Up to the table's
-    // size of segments; the slot must not be in flight.
-    static constexpr std::size_t segments_max = 126;
+    static constexpr std::size_t table_entries = 126;
+    // Makes the request available to the device (which sees it once it looks). Up to segments_max;
+    // the slot must not be in flight.
     void add(std::uint16_t slot, std::span<const Segment> segments);
     // The same descriptors as the slot had last time.
     void add_again(std::uint16_t slot);
@@ -50,13 +54,14 @@ public:
             const auto index = load<std::uint16_t>(used_bytes_ + 2);
             if (index == last_used_) return;
             const std::byte* element = used_bytes_ + 4 + 8 * (last_used_ & (size_ - 1));
-            const auto slot = load<std::uint32_t>(element);
+            const auto head = load<std::uint32_t>(element);
+            const std::uint32_t slot = head / stride_;
             const auto written = load<std::uint32_t>(element + 4);
             ++last_used_;
             // Ask to hear of the next one before looking again, so that none is missed.
             if (event_index_)
                 store<std::uint16_t>(available_bytes_ + 4 + 2 * std::size_t{size_}, last_used_);
-            if (slot >= size_ || !in_flight_[slot]) {
+            if (head % stride_ != 0 || slot >= slots() || !in_flight_[slot]) {
                 ++spurious_;
                 continue;
             }
@@ -68,13 +73,15 @@ public:
     std::uint64_t spurious() const { return spurious_; }
 
 private:
+    static constexpr std::uint16_t run_length = 4;  // entries of a slot without a table
     void publish(std::uint16_t slot);
 
     GuestHeap& heap_;
     std::uint16_t size_;
-    bool event_index_;
+    bool event_index_, indirect_;
+    std::uint16_t stride_;
     GuestAddress descriptors_, available_, used_, tables_;
-    std::byte* table_bytes_;
+    std::byte* table_bytes_ = nullptr;
     std::byte* available_bytes_;
     std::byte* used_bytes_;
     std::uint16_t next_available_ = 0, kicked_ = 0, last_used_ = 0;

@@ -131,7 +131,8 @@ IoStatus ScsiGuestDisk::execute_raw(sim::Co& co, ScsiCommand& command) {
 IoStatus ScsiGuestDisk::run(sim::Co& co, ScsiCommand& command) {
     for (int attentions = 0; attentions < attentions_max; ++attentions) {
         TRY(execute_raw(co, command));
-        if (command.status == scsi::good) return {};
+        if (command.status == scsi::good && !command.overrun) return {};
+        if (command.overrun) return Unexpected(Errno::io);
         if (command.status == scsi::busy || command.status == scsi::task_set_full) {
             co.sleep(busy_delay);
             continue;

@@ -32,6 +32,7 @@ struct ScsiCommand {
     std::uint8_t status = scsi::good;
     scsi::Sense sense;
     std::uint64_t residual = 0;  // bytes not moved
+    bool overrun = false;        // the unit had more to move than there was room
 
     void set(std::size_t at, int bytes, std::uint64_t value) {
         scsi::put_be(&cdb[at], bytes, value);

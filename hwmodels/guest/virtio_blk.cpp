@@ -70,7 +70,7 @@ Status VirtioBlk::start(sim::Co& co) {
         TRY(driver_->setup_queue(index, options_.queue_size_max,
                                  [this, index] { on_interrupt(index); }));
         auto queue = std::make_unique<Queue>();
-        const std::uint16_t size = driver_->ring(index).size();
+        const std::uint16_t size = driver_->ring(index).slots();
         queue->headers = heap_of(machine).take(size * slot_bytes);
         if (queue->headers == 0) return failure("the guest is out of memory");
         queue->slots.resize(size);
@@ -125,10 +125,10 @@ bool VirtioBlk::put(std::size_t index, BlkOp op, std::uint64_t offset, GuestAddr
     slot.shaped = true;
     const GuestAddress at = queue.headers + number * slot_bytes;
     const bool device_writes = op == BlkOp::read || op == BlkOp::get_id;
-    std::array<Segment, Ring::segments_max> segments;
+    std::array<Segment, Ring::table_entries> segments;
     std::size_t count = 0;
     segments[count++] = {at, header_bytes, false};
-    const std::uint64_t pieces_max = Ring::segments_max - 2;
+    const std::uint64_t pieces_max = ring.segments_max() - 2;
     std::uint64_t piece = options_.segment_bytes_max == 0 ? length : options_.segment_bytes_max;
     piece = std::max<std::uint64_t>(piece, (length + pieces_max - 1) / pieces_max);
     for (std::uint64_t done = 0; done < length; done += piece)

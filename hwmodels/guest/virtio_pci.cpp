@@ -172,7 +172,8 @@ Status VirtioPciDriver::setup_queue(std::size_t index, std::uint16_t size_max,
     write_common(queue_size, 2, size);
     Queue& queue = queues_[index];
     queue.ring = std::make_unique<Ring>(machine_.memory(), heap_of(machine_), size,
-                                        (features_ & virtio::feature_event_index) != 0);
+                                        (features_ & virtio::feature_event_index) != 0,
+                                        (features_ & virtio::feature_indirect) != 0);
     queue.vector = machine_.interrupts().allocate_vector(std::move(on_interrupt));
     queue.has_vector = true;
     const auto entry = static_cast<std::uint32_t>(index + 1);

@@ -113,7 +113,7 @@ Status VirtioScsi::start_queue(std::size_t index) {
     TRY(driver_->setup_queue(index, options_.queue_size_max,
                              [this, index] { on_interrupt(index); }));
     auto queue = std::make_unique<Queue>();
-    const std::uint16_t size = driver_->ring(index).size();
+    const std::uint16_t size = driver_->ring(index).slots();
     queue->area = heap_of(machine()).take(size * slot_bytes);
     if (queue->area == 0) return failure("the guest is out of memory");
     queue->bytes = machine().memory().span(queue->area, size * slot_bytes);
@@ -133,7 +133,7 @@ Status VirtioScsi::start(sim::Co& co) {
     for (std::size_t index = 0; index < first_command_queue + commands; ++index)
         TRY(start_queue(index));
     driver_->driver_ok();
-    const std::uint16_t buffers = std::min(driver_->ring(event_queue).size(), event_buffers);
+    const std::uint16_t buffers = std::min(driver_->ring(event_queue).slots(), event_buffers);
     for (std::uint16_t slot = 0; slot < buffers; ++slot) give_event_buffer(slot);
     driver_->kick(event_queue);
     return {};
@@ -250,6 +250,7 @@ IoStatus VirtioScsi::execute(sim::Co& co, ScsiCommand& command, std::uint32_t ta
     case response_bad_target: return Unexpected(Errno::no_medium);
     default: return Unexpected(Errno::io);
     }
+    command.overrun = std::to_integer<std::uint8_t>(response[11]) == response_overrun;
     command.status = load<std::uint8_t>(&response[10]);
     command.residual = load<std::uint32_t>(&response[4]);
     command.sense = {};

@@ -99,9 +99,13 @@ void ScsiDevice::report_luns(ScsiRequest& request) const {
     request.reply(list.data(), list.size(), allowed);
 }
 
-// A unit that does not exist, but its target does: three commands have an answer all the same.
+// A unit that does not exist, but its target does: a few commands have an answer all the same.
 bool ScsiDevice::answer_for_missing_unit(ScsiRequest& request) const {
     if (request.lun == lun) return false;
+    if (request.op() == scsi::report_luns && request.lun == 0) {
+        report_luns(request);
+        return true;
+    }
     if (request.op() == scsi::inquiry) {
         std::array<std::byte, inquiry_missing_bytes> bytes{};
         bytes[0] = std::byte{0x7f};  // no unit here, none possible
@@ -119,12 +123,10 @@ bool ScsiDevice::answer_for_missing_unit(ScsiRequest& request) const {
 void ScsiDevice::execute(sim::Co& co, ScsiRequest& request) {
     requests_.push_back(&request);
     const std::uint8_t op = request.op();
-    const bool tells = op != scsi::inquiry && op != scsi::report_luns;
-    if (op == scsi::report_luns) {
-        report_luns(request);
-    } else if (answer_for_missing_unit(request)) {
-        // Done.
-    } else if (tells && unit_attention_ != scsi::no_sense) {
+    // These neither report an attention nor clear it.
+    const bool silent = op == scsi::inquiry || op == scsi::report_luns ||
+                        op == scsi::get_configuration || op == scsi::get_event_status;
+    if (!silent && unit_attention_ != scsi::no_sense) {
         const scsi::Sense attention = std::exchange(unit_attention_, scsi::no_sense);
         if (op == scsi::request_sense) {
             const auto bytes = scsi::fixed_sense(attention);
@@ -132,6 +134,10 @@ void ScsiDevice::execute(sim::Co& co, ScsiRequest& request) {
         } else {
             request.fail(attention);
         }
+    } else if (answer_for_missing_unit(request)) {
+        // Done.
+    } else if (op == scsi::report_luns) {
+        report_luns(request);
     } else {
         run_command(co, request);
     }

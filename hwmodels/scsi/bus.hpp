@@ -56,6 +56,14 @@ struct ScsiRequest {
         transferred = fits;
         overrun = fits < length;
     }
+    // The same, filled with zeros up to what it allows.
+    void reply_padded(const std::byte* bytes, std::size_t size, std::size_t allowed) {
+        reply(bytes, size, allowed);
+        const std::size_t fits = std::min(allowed, from_device.size());
+        if (fits <= transferred) return;
+        from_device.sub(transferred, fits - transferred).fill(std::byte{0});
+        transferred = fits;
+    }
 };
 
 // What the adapter of a bus does for the units on it.
@@ -99,6 +107,8 @@ public:
     std::uint32_t channel = 0, target = 0, lun = 0;  // its place, once placed
     bool placed = false;
 
+    // What a block is in command blocks, in bytes.
+    virtual std::uint32_t block_bytes() const = 0;
     // Serves one request from its start to its end.
     void execute(sim::Co& co, ScsiRequest& request);
     // Marks requests as aborted; the caller waits with wait_requests. tag: only this one.

@@ -19,7 +19,7 @@ using blocklayer::Status;
 using blocklayer::Value;
 
 constexpr std::uint32_t cd_block_bytes = 2048;
-constexpr std::uint8_t mode_capabilities = 0x2a;
+constexpr std::uint8_t mode_audio = 0x0e, mode_capabilities = 0x2a;
 constexpr std::uint64_t cd_blocks_max = 360000;  // larger media are DVDs
 constexpr std::uint16_t profile_cd = 0x08, profile_dvd = 0x10;
 constexpr std::uint8_t lead_out = 0xaa;
@@ -99,8 +99,14 @@ protected:
 
     bool add_mode_page(std::uint8_t page, bool changeable,
                        std::vector<std::byte>& out) const override {
-        if (page != mode_capabilities) return ScsiDisk::add_mode_page(page, changeable, out);
         const std::size_t at = out.size();
+        if (page == mode_audio) {
+            out.resize(at + 16);
+            out[at] = std::byte{page};
+            out[at + 1] = std::byte{14};
+            return true;
+        }
+        if (page != mode_capabilities) return ScsiDisk::add_mode_page(page, changeable, out);
         out.resize(at + 22);
         out[at] = std::byte{page};
         out[at + 1] = std::byte{20};
@@ -112,7 +118,7 @@ protected:
         scsi::put_be(&out[at + 8], 2, 50 * 176);  // KB/s
         scsi::put_be(&out[at + 10], 2, 2);
         scsi::put_be(&out[at + 12], 2, 2048);  // buffer, KiB
-        scsi::put_be(&out[at + 14], 2, 16 * 176);
+        for (const std::size_t where : {14, 18, 20}) scsi::put_be(&out[at + where], 2, 16 * 176);
         return true;
     }
 
@@ -124,16 +130,21 @@ protected:
         case scsi::mechanism_status: {
             std::array<std::byte, 8> bytes{};
             bytes[5] = std::byte{1};  // one slot
-            request.reply(bytes.data(), bytes.size(), request.field(8, 2));
+            request.reply_padded(bytes.data(), bytes.size(), request.field(8, 2));
             return true;
         }
+        case scsi::read_dvd_structure: request.fail(scsi::incompatible_format); return true;
         case scsi::read_disc_information: {
+            if ((request.field(1, 1) & 7) != 0) {
+                request.fail(scsi::invalid_field);
+                return true;
+            }
             std::array<std::byte, 34> bytes{};
             scsi::put_be(&bytes[0], 2, 32);
             bytes[2] = std::byte{0x0e};  // closed session, complete disc
             bytes[3] = bytes[4] = bytes[5] = bytes[6] = std::byte{1};
             bytes[7] = std::byte{0x20};
-            request.reply(bytes.data(), bytes.size(), request.field(7, 2));
+            request.reply_padded(bytes.data(), bytes.size(), request.field(7, 2));
             return true;
         }
         default: return false;
@@ -144,8 +155,7 @@ private:
     // One track of data over the whole disc.
     void toc(ScsiRequest& request) {
         const bool msf = request.bit(1, 1);
-        unsigned format = static_cast<unsigned>(request.field(2, 1)) & 15;
-        if (format == 0) format = static_cast<unsigned>(request.field(9, 1)) >> 6;
+        const unsigned format = static_cast<unsigned>(request.field(2, 1)) & 15;
         const auto first = static_cast<unsigned>(request.field(6, 1));
         const auto put_address = [&](std::byte* at, std::uint64_t lba) {
             if (!msf) {
@@ -168,20 +178,31 @@ private:
                 if (first == lead_out && track != lead_out) continue;
                 const std::size_t at = out.size();
                 out.resize(at + 8);
-                out[at + 1] = std::byte{0x14};  // data track
+                out[at + 1] = track == 1 ? std::byte{0x14} : std::byte{0x16};  // data
                 out[at + 2] = std::byte{track};
                 put_address(&out[at + 4], track == 1 ? 0 : blocks());
             }
         } else if (format == 1) {
             out.resize(12);
-            out[5] = std::byte{0x14};
-            out[6] = std::byte{1};
+        } else if (format == 2) {
+            // Where the first and last track are, the lead-out, and the one track itself.
+            for (const std::uint8_t point : {0xa0, 0xa1, 0xa2, 0x01}) {
+                const std::size_t at = out.size();
+                out.resize(at + 11);
+                out[at] = std::byte{1};
+                out[at + 1] = std::byte{0x14};
+                out[at + 3] = std::byte{point};
+                if (point == 0xa0 || point == 0xa1)
+                    out[at + 8] = std::byte{1};
+                else
+                    put_address(&out[at + 7], point == 0xa2 ? blocks() : 0);
+            }
         } else {
             request.fail(scsi::invalid_field);
             return;
         }
         scsi::put_be(out.data(), 2, out.size() - 2);
-        request.reply(out.data(), out.size(), request.field(7, 2));
+        request.reply_padded(out.data(), out.size(), request.field(7, 2));
     }
 
     void configuration(ScsiRequest& request) {
@@ -203,11 +224,11 @@ private:
         scsi::put_be(&out[24], 4, 1);  // SCSI family
         out[28] = std::byte{1};
         scsi::put_be(&out[32], 2, 3);  // removable medium
-        out[34] = std::byte{3};
+        out[34] = std::byte{11};
         out[35] = std::byte{4};
         out[36] = std::byte{0x39};  // tray, ejects, locks
         scsi::put_be(&out[0], 4, out.size() - 4);
-        request.reply(out.data(), out.size(), request.field(7, 2));
+        request.reply_padded(out.data(), out.size(), request.field(7, 2));
     }
 
     void event_status(ScsiRequest& request) {
@@ -237,8 +258,8 @@ private:
         } else {
             bytes[2] = std::byte{0x80};  // no such event
         }
-        scsi::put_be(&bytes[0], 2, size - 2);
-        request.reply(bytes.data(), size, request.field(7, 2));
+        scsi::put_be(&bytes[0], 2, size - 4);
+        request.reply_padded(bytes.data(), size, request.field(7, 2));
     }
 
     bool tray_open_ = false, locked_ = false;

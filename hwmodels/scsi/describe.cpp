@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::uint8_t page_serial = 0x80, page_identification = 0x83, page_limits = 0xb0,
                        page_characteristics = 0xb1, page_provisioning = 0xb2;
-constexpr std::uint8_t mode_caching = 0x08, mode_error_recovery = 0x01, mode_all = 0x3f;
+constexpr std::uint8_t mode_caching = 0x08, mode_error_recovery = 0x01, mode_rigid_geometry = 0x04,
+                       mode_flexible_geometry = 0x05, mode_all = 0x3f;
+constexpr std::uint64_t rotations_per_minute = 5400, heads = 16, sectors_per_track = 63;
 constexpr std::size_t inquiry_bytes = 36;
 
 void put_text(std::byte* at, std::size_t size, const std::string& text) {
@@ -32,17 +34,20 @@ void ScsiDisk::inquiry(ScsiRequest& request) const {
         request.fail(scsi::invalid_field);
         return;
     }
+    const std::uint64_t allowed = request.field(3, 2);
     std::array<std::byte, inquiry_bytes> bytes{};
     bytes[0] = std::byte{device_type()};
     bytes[1] = removable() ? std::byte{0x80} : std::byte{0};
     bytes[2] = static_cast<std::byte>(properties().integer("scsi_version"));
     bytes[3] = std::byte{0x12};  // response format 2, hierarchical addresses
-    bytes[4] = std::byte{inquiry_bytes - 5};
+    // As much as is asked for, filled with zeros.
+    const std::uint64_t whole = std::clamp<std::uint64_t>(allowed, inquiry_bytes, 255 + 5);
+    bytes[4] = static_cast<std::byte>(whole - 5);
     bytes[7] = std::byte{0x12};  // tagged queueing, synchronous transfer
     put_text(&bytes[8], 8, properties().text("vendor"));
     put_text(&bytes[16], 16, properties().text("product"));
     put_text(&bytes[32], 4, properties().text("ver"));
-    request.reply(bytes.data(), bytes.size(), request.field(3, 2));
+    request.reply_padded(bytes.data(), bytes.size(), allowed);
 }
 
 void ScsiDisk::vital_product_data(ScsiRequest& request) const {
@@ -99,6 +104,7 @@ void ScsiDisk::vital_product_data(ScsiRequest& request) const {
             return;
         }
         std::byte* at = add(60) - 4;  // offsets below count from the page's start
+        at[4] = std::byte{1};         // WRITE SAME needs a number of blocks
         const std::uint64_t most = properties().number("max_unmap_size") / block_size_;
         scsi::put_be(at + 6, 2, properties().number("min_io_size") / block_size_);
         scsi::put_be(at + 8, 4, properties().number("max_io_size") / block_size_);
@@ -111,13 +117,9 @@ void ScsiDisk::vital_product_data(ScsiRequest& request) const {
     }
     case page_characteristics:
     case page_provisioning: {
-        if (is_cd()) {
-            request.fail(scsi::invalid_field);
-            return;
-        }
         std::byte* at = add(page == page_characteristics ? 60 : 4) - 4;
         if (page == page_characteristics) {
-            scsi::put_be(at + 4, 2, properties().number("rotation_rate"));
+            if (!is_cd()) scsi::put_be(at + 4, 2, properties().number("rotation_rate"));
         } else {
             at[5] = std::byte{0xe0};  // UNMAP, WRITE SAME (10) and (16) with UNMAP
             at[6] = drive_.discard_granularity() != 0 ? std::byte{2} : std::byte{1};
@@ -127,7 +129,35 @@ void ScsiDisk::vital_product_data(ScsiRequest& request) const {
     default: request.fail(scsi::invalid_field); return;
     }
     scsi::put_be(out.data() + 2, 2, out.size() - 4);
-    request.reply(out.data(), out.size(), request.field(3, 2));
+    request.reply_padded(out.data(), out.size(), request.field(3, 2));
+}
+
+std::uint64_t ScsiDisk::cylinders() const {
+    const std::uint64_t found = drive_.backend()->length() / 512 / (heads * sectors_per_track);
+    return std::clamp<std::uint64_t>(found, 2, 16383);
+}
+
+void ScsiDisk::put_rigid_geometry(std::byte* at) const {
+    scsi::put_be(at, 3, cylinders());
+    scsi::put_be(at + 3, 1, heads);
+    scsi::put_be(at + 4, 3, cylinders());  // write precompensation starts there: never
+    scsi::put_be(at + 7, 3, cylinders());
+    scsi::put_be(at + 10, 2, 200);  // step rate, 100 ns
+    scsi::put_be(at + 12, 3, 0xffffff);
+    scsi::put_be(at + 18, 2, rotations_per_minute);
+}
+
+void ScsiDisk::put_flexible_geometry(std::byte* at) const {
+    scsi::put_be(at, 2, 5000);  // transfer rate, kbit/s
+    scsi::put_be(at + 2, 1, heads);
+    scsi::put_be(at + 3, 1, sectors_per_track);
+    scsi::put_be(at + 4, 2, block_size_);
+    for (const std::size_t where : {6, 8, 10}) scsi::put_be(at + where, 2, cylinders());
+    scsi::put_be(at + 12, 2, 1);  // step rate, step pulse, head settling
+    scsi::put_be(at + 14, 1, 1);
+    scsi::put_be(at + 15, 2, 1);
+    scsi::put_be(at + 17, 2, 0x0101);
+    scsi::put_be(at + 26, 2, rotations_per_minute);
 }
 
 bool ScsiDisk::add_mode_page(std::uint8_t page, bool changeable,
@@ -138,7 +168,14 @@ bool ScsiDisk::add_mode_page(std::uint8_t page, bool changeable,
         if (changeable || drive_.backend()->write_cache) body[0] = std::byte{4};  // WCE
     } else if (page == mode_error_recovery) {
         body.resize(10);
-        if (!changeable) body[0] = std::byte{0x80};  // automatic write reallocation
+        if (!changeable || is_cd()) body[0] = std::byte{0x80};  // automatic write reallocation
+        if (!changeable && is_cd()) body[1] = std::byte{0x20};  // read retries
+    } else if (page == mode_rigid_geometry && !is_cd()) {
+        body.resize(22);
+        if (!changeable) put_rigid_geometry(body.data());
+    } else if (page == mode_flexible_geometry && !is_cd()) {
+        body.resize(30);
+        if (!changeable) put_flexible_geometry(body.data());
     } else {
         return false;
     }
@@ -185,12 +222,13 @@ void ScsiDisk::mode_sense(ScsiRequest& request) const {
         scsi::put_be(out.data(), 2, out.size() - 2);
     else
         out[0] = static_cast<std::byte>(std::min<std::size_t>(out.size() - 1, 255));
-    request.reply(out.data(), out.size(), allowed);
+    request.reply_padded(out.data(), out.size(), allowed);
 }
 
 void ScsiDisk::mode_select(sim::Co& co, ScsiRequest& request) {
     const bool ten = request.op() == scsi::mode_select_10;
     const std::uint64_t length = ten ? request.field(7, 2) : request.field(4, 1);
+    if (length == 0) return;
     // Page format only, and nothing is saved.
     if ((request.field(1, 1) & 0x11) != 0x10) {
         request.fail(scsi::invalid_field);
@@ -248,6 +286,10 @@ void ScsiDisk::mode_select(sim::Co& co, ScsiRequest& request) {
 }
 
 void ScsiDisk::read_capacity_10(ScsiRequest& request) const {
+    if (request.field(2, 4) != 0 && !request.bit(8, 0)) {
+        request.fail(scsi::invalid_field);
+        return;
+    }
     if (blocks() == 0) {
         request.fail(scsi::not_ready);
         return;
@@ -269,7 +311,7 @@ void ScsiDisk::read_capacity_16(ScsiRequest& request) const {
     bytes[13] = static_cast<std::byte>(
         std::countr_zero(drive_.physical_block_size() / drive_.logical_block_size()));
     if (drive_.discard_granularity() != 0) bytes[14] = std::byte{0x80};  // thin provisioning
-    request.reply(bytes.data(), bytes.size(), request.field(10, 4));
+    request.reply_padded(bytes.data(), bytes.size(), request.field(10, 4));
 }
 
 }  // namespace hwmodels

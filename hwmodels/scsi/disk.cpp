@@ -20,7 +20,8 @@ using scsi::Sense;
 
 namespace {
 
-constexpr std::uint64_t piece_bytes_max = 1 << 20;  // verify compares in pieces of this size
+constexpr std::uint64_t piece_bytes_max = 1 << 20;  // what is written at once of many same blocks
+constexpr std::uint64_t granularity_default = 4096;
 constexpr std::uint32_t unmap_descriptors_max = 255, unmap_descriptor_bytes = 16;
 
 Sense sense_of(Errno error) {
@@ -74,6 +75,9 @@ Status ScsiDisk::finish_realize(sim::Co&, ReadOnlyMedium read_only, Resizable re
     if (properties().text("product").empty()) properties().set("product", "QEMU CD-ROM");
     if (properties().text("vendor").empty()) properties().set("vendor", "QEMU");
     if (properties().text("ver").empty()) properties().set("ver", "2.5+");
+    if (properties().number("discard_granularity") == UINT32_MAX)
+        properties().set("discard_granularity",
+                         std::max<std::uint64_t>(block_size_, granularity_default));
     TRY(drive_.realize(read_only, resizable));
     const Status added = scsi_bus().host().unit_added(*this);
     if (!added) {
@@ -162,38 +166,6 @@ void ScsiDisk::write(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::
     if (request.status == scsi::good) request.transferred = given;
 }
 
-// With BytChk the medium is compared with what the initiator sends.
-void ScsiDisk::verify(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::uint64_t count) {
-    const unsigned check = static_cast<unsigned>(request.field(1, 1)) >> 1 & 3;
-    if (check == 2 || !check_range(request, lba, count)) {
-        if (check == 2) request.fail(scsi::invalid_field);
-        return;
-    }
-    if (check == 0) return;  // nothing to compare with: the medium is as readable as it is
-    const std::uint64_t bytes = count * block_size_;
-    // BytChk 3: one block, compared with each.
-    const std::uint64_t unit = check == 3 ? block_size_ : bytes;
-    if (request.to_device.size() < unit) {
-        request.fail(scsi::invalid_parameter_length);
-        return;
-    }
-    std::vector<std::byte> theirs, ours;
-    for (std::uint64_t done = 0; done < bytes && request.status == scsi::good;) {
-        const std::uint64_t step = check == 3 ? block_size_ : piece_bytes_max;
-        const std::uint64_t part = std::min(step, bytes - done);
-        ours.resize(part);
-        theirs.resize(part);
-        perform(co, request, true, [&] {
-            return drive_.backend()->read(co, lba * block_size_ + done, std::span(ours));
-        });
-        if (request.abort != Abort::none) return;
-        request.to_device.sub(check == 3 ? 0 : done, part).copy_to(theirs.data());
-        if (request.status == scsi::good && ours != theirs) request.fail(scsi::miscompare);
-        done += part;
-    }
-    request.transferred = unit;
-}
-
 void ScsiDisk::synchronize(sim::Co& co, ScsiRequest& request) {
     perform(co, request, false, [&] { return drive_.backend()->flush(co); });
 }
@@ -241,9 +213,11 @@ void ScsiDisk::unmap(sim::Co& co, ScsiRequest& request) {
 
 void ScsiDisk::write_same(sim::Co& co, ScsiRequest& request, std::uint64_t lba,
                           std::uint64_t count) {
-    const bool no_data = request.op() == scsi::write_same_16 && request.bit(1, 0);
+    // Without a data buffer the reference's disks do nothing, and say it is done.
+    if (request.bit(1, 0)) return;
     const bool may_unmap = request.bit(1, 3);
-    if (request.bit(1, 4)) {  // anchor
+    // Anchors and the obsolete ways to fill in addresses are not there; a number is needed.
+    if (count == 0 || (request.field(1, 1) & 0x16) != 0) {
         request.fail(scsi::invalid_field);
         return;
     }
@@ -252,16 +226,13 @@ void ScsiDisk::write_same(sim::Co& co, ScsiRequest& request, std::uint64_t lba,
         return;
     }
     if (!check_range(request, lba, count)) return;
-    if (count == 0) count = blocks() - lba;
-    std::vector<std::byte> block(block_size_);
-    if (!no_data) {
-        if (request.to_device.size() < block_size_) {
-            request.fail(scsi::invalid_parameter_length);
-            return;
-        }
-        request.to_device.sub(0, block_size_).copy_to(block.data());
-        request.transferred = block_size_;
+    if (request.to_device.size() < block_size_) {
+        request.fail(scsi::invalid_parameter_length);
+        return;
     }
+    std::vector<std::byte> block(block_size_);
+    request.to_device.sub(0, block_size_).copy_to(block.data());
+    request.transferred = block_size_;
     const bool zero =
         std::all_of(block.begin(), block.end(), [](std::byte b) { return b == std::byte{0}; });
     if (zero) {
@@ -320,14 +291,18 @@ bool ScsiDisk::run_data_command(sim::Co& co, ScsiRequest& request) {
     case scsi::write_12:
     case scsi::write_16: write(co, request, lba, count, false); return true;
     case scsi::write_verify_10:
+    case scsi::write_verify_12:
     case scsi::write_verify_16: write(co, request, lba, count, true); return true;
     case scsi::verify_10:
-    case scsi::verify_16: verify(co, request, lba, count); return true;
+    case scsi::verify_12:
+    case scsi::verify_16:
+        // Nothing is compared: the medium is as readable as it is.
+        if ((request.field(1, 1) & 6) != 0) request.fail(scsi::invalid_field);
+        return true;
     case scsi::write_same_10:
     case scsi::write_same_16: write_same(co, request, lba, count); return true;
     case scsi::seek_10: check_range(request, lba, 0); return true;
-    case scsi::synchronize_cache_10:
-    case scsi::synchronize_cache_16: synchronize(co, request); return true;
+    case scsi::synchronize_cache_10: synchronize(co, request); return true;
     case scsi::unmap: unmap(co, request); return true;
     default: return false;
     }
@@ -339,15 +314,15 @@ void ScsiDisk::run_command(sim::Co& co, ScsiRequest& request) {
     case scsi::inquiry: inquiry(request); return;
     case scsi::request_sense: {
         const auto bytes = scsi::fixed_sense(scsi::no_sense);
-        request.reply(bytes.data(), bytes.size(), request.field(4, 1));
+        request.reply_padded(bytes.data(), bytes.size(), request.field(4, 1));
         return;
     }
     case scsi::mode_sense_6:
     case scsi::mode_sense_10: mode_sense(request); return;
-    case scsi::mode_select_6:
-    case scsi::mode_select_10: mode_select(co, request); return;
     case scsi::reserve_6:
-    case scsi::release_6: return;
+    case scsi::release_6:
+    case scsi::reserve_10:
+    case scsi::release_10: return;
     case scsi::start_stop: start_stop(co, request); return;
     case scsi::prevent_allow: prevent_removal((request.field(4, 1) & 1) != 0); return;
     default: break;
@@ -360,20 +335,21 @@ void ScsiDisk::run_command(sim::Co& co, ScsiRequest& request) {
         request.fail(ready);
         return;
     }
-    if (request.op() == scsi::test_unit_ready) return;
-    if (run_special(co, request)) return;
-    if (request.op() == scsi::read_capacity_10) {
-        read_capacity_10(request);
+    switch (request.op()) {
+    case scsi::test_unit_ready:
+    case scsi::format_unit: return;
+    case scsi::mode_select_6:
+    case scsi::mode_select_10: mode_select(co, request); return;
+    case scsi::read_capacity_10: read_capacity_10(request); return;
+    case scsi::service_action_in_16:
+        if ((request.field(1, 1) & 31) == scsi::read_capacity_16_action)
+            read_capacity_16(request);
+        else
+            request.fail(scsi::invalid_field);
         return;
+    default: break;
     }
-    if (request.op() == scsi::service_action_in_16 &&
-        (request.field(1, 1) & 31) == scsi::read_capacity_16_action) {
-        read_capacity_16(request);
-        return;
-    }
-    const bool block_only = request.op() == scsi::write_same_10 ||
-                            request.op() == scsi::write_same_16 || request.op() == scsi::unmap;
-    if ((block_only && is_cd()) || !run_data_command(co, request))
+    if (!run_special(co, request) && !run_data_command(co, request))
         request.fail(scsi::invalid_opcode);
 }
 

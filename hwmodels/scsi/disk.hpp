@@ -26,6 +26,7 @@ public:
     }
     blocklayer::BlockBackend* backend() const override { return drive_.backend(); }
     void unrealize(sim::Co& co) override;
+    std::uint32_t block_bytes() const override { return block_size_; }
 
 protected:
     // The last steps of realize, the same for both.
@@ -55,6 +56,9 @@ private:
     // Runs `io` until it works, is reported to the guest, ignored or aborted.
     template <class Io>
     void perform(sim::Co& co, ScsiRequest& request, bool is_read, Io&& io);
+    std::uint64_t cylinders() const;
+    void put_rigid_geometry(std::byte* at) const;
+    void put_flexible_geometry(std::byte* at) const;
     void inquiry(ScsiRequest& request) const;
     void vital_product_data(ScsiRequest& request) const;
     void mode_sense(ScsiRequest& request) const;
@@ -64,7 +68,6 @@ private:
     void read(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::uint64_t count);
     void write(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::uint64_t count,
                bool verify);
-    void verify(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::uint64_t count);
     void unmap(sim::Co& co, ScsiRequest& request);
     void write_same(sim::Co& co, ScsiRequest& request, std::uint64_t lba, std::uint64_t count);
     void synchronize(sim::Co& co, ScsiRequest& request);

@@ -12,6 +12,7 @@ namespace hwmodels::scsi {
 
 enum Op : std::uint8_t {
     test_unit_ready = 0x00,
+    format_unit = 0x04,
     request_sense = 0x03,
     read_6 = 0x08,
     write_6 = 0x0a,
@@ -36,6 +37,8 @@ enum Op : std::uint8_t {
     get_event_status = 0x4a,
     read_disc_information = 0x51,
     mode_select_10 = 0x55,
+    reserve_10 = 0x56,
+    release_10 = 0x57,
     mode_sense_10 = 0x5a,
     read_16 = 0x88,
     write_16 = 0x8a,
@@ -47,6 +50,9 @@ enum Op : std::uint8_t {
     report_luns = 0xa0,
     read_12 = 0xa8,
     write_12 = 0xaa,
+    read_dvd_structure = 0xad,
+    write_verify_12 = 0xae,
+    verify_12 = 0xaf,
     mechanism_status = 0xbd,
 };
 constexpr std::uint8_t read_capacity_16_action = 0x10;

@@ -35,7 +35,8 @@ constexpr std::uint64_t feature_seg_max = 1 << 2, feature_geometry = 1 << 4, fea
                         feature_mq = 1 << 12, feature_discard = 1 << 13,
                         feature_write_zeroes = 1 << 14;
 constexpr std::uint32_t write_zeroes_unmap = 1;
-constexpr std::size_t header_bytes = 16, id_bytes = 20, segment_bytes = 16, config_bytes = 60;
+constexpr std::uint32_t type_barrier = 0x8000'0000, type_scsi = 2;
+constexpr std::size_t header_bytes = 16, id_bytes = 20, segment_bytes = 16, config_bytes = 57;
 constexpr std::uint64_t config_writeback = 32, sector_bytes = 512;
 }  // namespace wire
 
@@ -71,6 +72,8 @@ public:
 protected:
     void on_notify(std::size_t index) override;
     void on_reset() override;
+    void on_queue_reset(std::size_t index) override;
+    void on_driver_ok() override;
     void fill_config(std::vector<std::byte>& config) override;
 
 private:
@@ -165,6 +168,21 @@ void VirtioBlk::on_reset() {
     for (Request* request : retry_) give_back(*request);
     retry_.clear();
     if (drive_.backend() != nullptr) drive_.backend()->write_cache = original_write_cache_;
+}
+
+void VirtioBlk::on_queue_reset(std::size_t index) {
+    for (Request*& request : retry_) {
+        if (request->queue != index) continue;
+        complete(index, request->chain.head, 0);
+        give_back(*std::exchange(request, nullptr));
+    }
+    std::erase(retry_, nullptr);
+}
+
+// A driver that can neither flush nor switch the cache is given a disk without one.
+void VirtioBlk::on_driver_ok() {
+    if (!has_feature(wire::feature_config_wce))
+        drive_.backend()->write_cache = has_feature(wire::feature_flush);
 }
 
 // ---- what the driver sees ----------------------------------------------------------------------
@@ -264,7 +282,14 @@ bool VirtioBlk::parse(Request& request) {
     const sim::IoView out{std::span<const sim::IoVec>(chain.out)};
     const sim::IoView in{std::span<const sim::IoVec>(chain.in)};
     out.sub(0, sizeof header).copy_to(header);
-    request.type = load<std::uint32_t>(header);
+    request.type = load<std::uint32_t>(header) & ~wire::type_barrier;
+    // One bit tells the direction; the other types come in one direction only.
+    if (const std::uint32_t plain = request.type & ~wire::type_out;
+        plain == wire::type_flush || plain == wire::type_get_id || plain == wire::type_scsi)
+        request.type = plain;
+    const bool ranged =
+        request.type == wire::type_discard || request.type == wire::type_write_zeroes;
+    if (ranged && chain.out_bytes < wire::header_bytes + wire::segment_bytes) return false;
     const auto sector = load<std::uint64_t>(header + 8);
     if (sector > UINT64_MAX / wire::sector_bytes)
         request.offset = UINT64_MAX;
@@ -323,6 +348,7 @@ IoStatus VirtioBlk::execute(sim::Co& co, Request& request) {
         return write(co, request);
     case wire::type_flush: return backend.flush(co);
     case wire::type_get_id: get_id(request); return {};
+    case wire::type_scsi: return blocklayer::Unexpected(Errno::invalid);
     case wire::type_discard:
     case wire::type_write_zeroes: return discard_or_zero(co, request);
     default: return blocklayer::Unexpected(Errno::not_supported);
@@ -332,17 +358,12 @@ IoStatus VirtioBlk::execute(sim::Co& co, Request& request) {
 IoStatus VirtioBlk::write(sim::Co& co, Request& request) {
     blocklayer::BlockBackend& backend = *drive_.backend();
     if (backend.read_only()) return blocklayer::Unexpected(Errno::invalid);
-    // A driver that never flushes is given a disk without a volatile cache.
-    if (has_feature(wire::feature_flush)) return backend.write(co, request.offset, request.data);
-    return backend.write(co, request.offset, request.data, RequestFlag::fua);
+    return backend.write(co, request.offset, request.data);
 }
 
 IoStatus VirtioBlk::discard_or_zero(sim::Co& co, Request& request) {
     const bool discard = request.type == wire::type_discard;
     const auto refuse = [](Errno error) { return blocklayer::Unexpected(error); };
-    if (!has_feature(discard ? wire::feature_discard : wire::feature_write_zeroes))
-        return refuse(Errno::not_supported);
-    if (request.data.size() < wire::segment_bytes) return refuse(Errno::invalid);
     if (request.data.size() > wire::segment_bytes) return refuse(Errno::not_supported);
     std::byte segment[wire::segment_bytes];
     request.data.copy_to(segment);
@@ -363,7 +384,6 @@ IoStatus VirtioBlk::discard_or_zero(sim::Co& co, Request& request) {
     if (discard) return backend.discard(co, offset, length);
     blocklayer::RequestFlags request_flags;
     if (flags != 0) request_flags = RequestFlag::may_unmap;
-    if (!has_feature(wire::feature_flush)) request_flags = request_flags | RequestFlag::fua;
     return backend.write_zeroes(co, offset, length, request_flags);
 }
 
@@ -377,7 +397,8 @@ void VirtioBlk::get_id(Request& request) {
 
 void VirtioBlk::finish(Request& request, std::uint8_t status) {
     store(request.status, status);
-    const std::uint64_t written = request.type == wire::type_in ? request.chain.in_bytes : 1;
+    // All of it counts as written, whatever the request was: drivers do not rely on it.
+    const std::uint64_t written = request.chain.in_bytes;
     const std::size_t index = request.queue;
     const std::uint16_t head = request.chain.head;
     give_back(request);

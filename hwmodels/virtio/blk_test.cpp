@@ -21,7 +21,7 @@ constexpr std::uint64_t KiB = 1024;
 
 TEST_CASE("virtio-blk: data, flush, serial, zeroes and discard take the whole way",
           "[virtio_blk]") {
-    const bool event_index = GENERATE(true, false);
+    const bool event_index = GENERATE(true, false), indirect = GENERATE(true, false);
     const std::uint32_t segment = GENERATE(0u, 512u, 1536u);
     MachineFixture vm;
     auto& node = vm.memory("disk", 1024 * KiB);
@@ -29,7 +29,8 @@ TEST_CASE("virtio-blk: data, flush, serial, zeroes and discard take the whole wa
                    Value::dict({{"serial", "abc123"}, {"num-queues", 3}})) == "ok");
     vm.machine.resume();
     BlkOptions options{.segment_bytes_max = segment};
-    if (!event_index) options.features_off = virtio::feature_event_index;
+    if (!event_index) options.features_off |= virtio::feature_event_index;
+    if (!indirect) options.features_off |= virtio::feature_indirect;
     auto disk = vm.disk("d", options);
     CHECK(disk->queue_count() == 3);
     CHECK(disk->length() == 1024 * KiB);

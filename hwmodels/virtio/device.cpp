@@ -44,9 +44,9 @@ void VirtioDevice::unpause() {
 std::uint64_t VirtioDevice::offered_features() const {
     const Properties& p = host_.properties();
     std::uint64_t features = device_features() | feature_version_1;
-    if (p.flag("any_layout")) features |= feature_any_layout;
     if (p.flag("indirect_desc")) features |= feature_indirect;
     if (p.flag("event_idx")) features |= feature_event_index;
+    if (p.flag("queue_reset")) features |= feature_ring_reset;
     return features;
 }
 
@@ -67,13 +67,14 @@ void VirtioDevice::write_status(std::uint8_t value) {
         value = static_cast<std::uint8_t>(value & ~status_driver_ok);
     status_ = static_cast<std::uint8_t>(value | (status_ & status_needs_reset));
     if (!starts || !driver_ok()) return;
+    on_driver_ok();
     for (std::size_t index = 0; index < queues_.size(); ++index) notify(index);
 }
 
 void VirtioDevice::enable_queue(std::size_t index) {
     EXPECTS(index < queues_.size());
     VirtQueue& ring = queue(index);
-    if (ring.enabled || resetting_) return;
+    if (ring.enabled || resetting_ || queues_[index]->resetting) return;
     if ((status_ & status_features_ok) == 0 ||
         !ring.start(host_.machine().memory(), has_feature(feature_event_index),
                     has_feature(feature_indirect))) {
@@ -95,9 +96,32 @@ void VirtioDevice::serve(std::size_t index) {
 
 void VirtioDevice::complete(std::size_t index, std::uint16_t head, std::uint32_t written) {
     VirtQueue& ring = queue(index);
+    if (queues_[index]->resetting) {
+        ring.forget_chain();
+        if (ring.in_use() == 0) finish_queue_reset(*queues_[index]);
+        return;
+    }
     if (broken()) return;
     ring.push(head, written);
     if (ring.take_interrupt()) transport_.interrupt(ring.vector, isr_queue);
+}
+
+void VirtioDevice::reset_queue(std::size_t index) {
+    Queue& queue = *queues_[index];
+    if (!has_feature(feature_ring_reset) || !queue.ring.enabled || resetting_ || queue.resetting)
+        return;
+    queue.doorbell.cancel();
+    queue.ring.enabled = false;
+    queue.resetting = true;
+    if (queue.ring.in_use() == 0)
+        finish_queue_reset(queue);
+    else
+        on_queue_reset(index);
+}
+
+void VirtioDevice::finish_queue_reset(Queue& queue) {
+    queue.resetting = false;
+    queue.ring.reset(queue.default_size);
 }
 
 void VirtioDevice::end_request() {
@@ -116,6 +140,7 @@ void VirtioDevice::reset() {
     for (const auto& queue : queues_) {
         queue->doorbell.cancel();
         queue->ring.reset(queue->default_size);
+        queue->resetting = false;
     }
     on_reset();
     resetting_ = true;
@@ -133,8 +158,9 @@ void VirtioDevice::finish_reset() {
 std::uint64_t VirtioDevice::config_read(std::uint64_t offset, std::uint32_t size) {
     config_.clear();
     fill_config(config_);
+    if (offset + size > config_.size()) return ~0ULL;
     std::uint64_t value = 0;
-    for (std::uint32_t i = 0; i < size && offset + i < config_.size(); ++i)
+    for (std::uint32_t i = 0; i < size; ++i)
         value |= std::to_integer<std::uint64_t>(config_[offset + i]) << (8 * i);
     return value;
 }

@@ -24,8 +24,8 @@ namespace hwmodels {
 namespace virtio {
 constexpr std::uint8_t status_acknowledge = 1, status_driver = 2, status_driver_ok = 4,
                        status_features_ok = 8, status_needs_reset = 64, status_failed = 128;
-constexpr std::uint64_t feature_any_layout = 1ULL << 27, feature_indirect = 1ULL << 28,
-                        feature_event_index = 1ULL << 29, feature_version_1 = 1ULL << 32;
+constexpr std::uint64_t feature_indirect = 1ULL << 28, feature_event_index = 1ULL << 29,
+                        feature_version_1 = 1ULL << 32, feature_ring_reset = 1ULL << 40;
 constexpr std::uint16_t no_vector = 0xffff;
 constexpr std::uint8_t isr_queue = 1, isr_config = 2;
 }  // namespace virtio
@@ -68,6 +68,9 @@ public:
     std::size_t queue_count() const { return queues_.size(); }
     VirtQueue& queue(std::size_t index) { return queues_[index]->ring; }
     void enable_queue(std::size_t index);
+    // The queue starts anew once the requests from it are over; until then queue_resetting().
+    void reset_queue(std::size_t index);
+    bool queue_resetting(std::size_t index) const { return queues_[index]->resetting; }
     void notify(std::size_t index);  // the doorbell
     void reset();                    // from the driver or the machine
 
@@ -83,6 +86,8 @@ protected:
     // Handles what is in the queue; called in an event of the device's thread.
     virtual void on_notify(std::size_t index) = 0;
     virtual void on_reset() {}
+    virtual void on_queue_reset(std::size_t /*index*/) {}
+    virtual void on_driver_ok() {}
     virtual void fill_config(std::vector<std::byte>& config) = 0;
     void add_queues(std::size_t count, std::uint16_t size, sim::Thread& thread);
     void drop_queues() { queues_.clear(); }
@@ -105,9 +110,11 @@ private:
         VirtQueue ring;
         sim::Timer doorbell;
         std::uint16_t default_size = 0;
+        bool resetting = false;
     };
     void serve(std::size_t index);
     void finish_reset();
+    void finish_queue_reset(Queue& queue);
 
     Device& host_;
     VirtioTransport& transport_;

@@ -152,6 +152,8 @@ std::uint64_t VirtioPci::common_read(std::uint64_t offset) {
     case queue_driver + 4: return queue->available >> 32;
     case queue_device: return queue->used;
     case queue_device + 4: return queue->used >> 32;
+    case queue_notify_data: return queue_select_;
+    case queue_reset: return device_->queue_resetting(queue_select_) ? 1 : 0;
     default: return 0;
     }
 }
@@ -178,6 +180,7 @@ void VirtioPci::common_write(std::uint64_t offset, std::uint32_t size, std::uint
     if (queue == nullptr) return;
     if (offset == queue_msix_vector) queue->vector = vector();
     if (offset == queue_enable && value == 1) device_->enable_queue(queue_select_);
+    if (offset == queue_reset && value == 1) device_->reset_queue(queue_select_);
     if (queue->enabled) return;
     // Addresses may come as one eight-byte or two four-byte writes.
     const auto half = [&](std::uint64_t& address, std::uint32_t base) {

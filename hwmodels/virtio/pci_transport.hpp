@@ -28,7 +28,8 @@ constexpr std::uint32_t device_feature_select = 0x00, device_feature = 0x04,
                         num_queues = 0x12, device_status = 0x14, config_generation = 0x15,
                         queue_select = 0x16, queue_size = 0x18, queue_msix_vector = 0x1a,
                         queue_enable = 0x1c, queue_notify_off = 0x1e, queue_desc = 0x20,
-                        queue_driver = 0x28, queue_device = 0x30;
+                        queue_driver = 0x28, queue_device = 0x30, queue_notify_data = 0x38,
+                        queue_reset = 0x3a;
 }  // namespace virtio_pci
 
 // The properties every virtio PCI function has.

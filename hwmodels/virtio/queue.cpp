@@ -109,6 +109,11 @@ void VirtQueue::push(std::uint16_t head, std::uint32_t written) {
     store<std::uint16_t>(used_ + 2, used_index_);
 }
 
+void VirtQueue::forget_chain() {
+    EXPECTS(in_use_ > 0);
+    --in_use_;
+}
+
 bool VirtQueue::take_interrupt() {
     const std::uint16_t before = signalled_, now = used_index_;
     const bool valid = signalled_valid_;

@@ -48,6 +48,8 @@ public:
     PopResult pop(Chain& chain);
     // The chain goes back to the driver, `written` bytes of its in part filled.
     void push(std::uint16_t head, std::uint32_t written);
+    // The chain goes nowhere: its queue is being reset.
+    void forget_chain();
     // Does the driver want to hear of what was pushed since the last call?
     bool take_interrupt();
     // Doorbells on or off. True from enable: there is something new already.

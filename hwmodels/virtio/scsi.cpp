@@ -14,6 +14,7 @@
 #include "hwmodels/machine.hpp"
 #include "hwmodels/qdev/block_properties.hpp"
 #include "hwmodels/scsi/bus.hpp"
+#include "hwmodels/scsi/transfer.hpp"
 #include "hwmodels/virtio/pci_transport.hpp"
 #include "sim/check.hpp"
 
@@ -165,7 +166,7 @@ std::uint64_t VirtioScsi::device_features() const {
     std::uint64_t features = 0;
     if (host().properties().flag("hotplug")) features |= wire::feature_hotplug;
     if (host().properties().flag("param_change")) features |= wire::feature_change;
-    return features | wire::feature_inout;
+    return features;
 }
 
 void VirtioScsi::fill_config(std::vector<std::byte>& config) {
@@ -251,11 +252,19 @@ void VirtioScsi::start_command(std::size_t index, Chain& chain) {
 
 void VirtioScsi::serve(sim::Co& co, Command& command) {
     const bool both = command.scsi.to_device.size() > 0 && command.scsi.from_device.size() > 0;
+    const auto too_little = [&] {
+        const auto transfer = scsi::transfer_of(command.scsi.cdb, command.device->block_bytes());
+        return transfer.bytes > (transfer.to_device ? command.scsi.to_device.size()
+                                                    : command.scsi.from_device.size());
+    };
     std::uint8_t response = wire::ok;
     if (command.device == nullptr || !command.device->placed) {
         response = wire::bad_target;
     } else if (both && !has_feature(wire::feature_inout)) {
         response = wire::failure;
+    } else if (too_little()) {
+        command.scsi.transferred = command.scsi.to_device.size() + command.scsi.from_device.size();
+        response = wire::overrun;
     } else {
         command.device->execute(co, command.scsi);
         switch (command.scsi.abort) {
@@ -339,10 +348,13 @@ std::uint8_t VirtioScsi::manage(sim::Co& co, const std::byte* request) {
     const auto target = std::to_integer<std::uint32_t>(request[9]);
     const auto lun = static_cast<std::uint32_t>(scsi::get_be(request + 10, 2) & 0x3fff);
     const auto tag = load<std::uint64_t>(request + 16);
-    if (request[8] != std::byte{1} || bus().find_target(0, target) == nullptr)
+    if (subtype == wire::tmf_clear_aca || subtype > wire::tmf_query_task_set)
+        return wire::function_rejected;
+    const bool whole_target = subtype == wire::tmf_nexus_reset;
+    if (request[8] != std::byte{1} || (!whole_target && bus().find_target(0, target) == nullptr))
         return wire::bad_target;
     std::vector<ScsiDevice*> units;
-    if (subtype == wire::tmf_nexus_reset) {
+    if (whole_target) {
         units = bus().units(0, target);
     } else if (ScsiDevice* unit = bus().find(0, target, lun)) {
         units = {unit};
@@ -364,7 +376,6 @@ std::uint8_t VirtioScsi::manage(sim::Co& co, const std::byte* request) {
     case wire::tmf_nexus_reset:
         for (ScsiDevice* unit : units) unit->reset();
         break;
-    case wire::tmf_clear_aca:
     default: return wire::function_rejected;
     }
     // Units may go while we wait for the first of them: by address, not by pointer.
