@@ -61,8 +61,9 @@ TEST_CASE("scsi: command blocks are answered as the real program answers them", 
     vm.memory("a");
     vm.memory("b");
     REQUIRE(vm.add("virtio-scsi-pci", "hba", "") == "ok");
-    REQUIRE(vm.add("scsi-hd", "hd", "a",
-                   Value::dict({{"serial", "ser1"}, {"wwn", std::uint64_t{0x5000c50015ea71ac}}})) == "ok");
+    const Value given =
+        Value::dict({{"serial", "ser1"}, {"wwn", std::uint64_t{0x5000c50015ea71ac}}});
+    REQUIRE(vm.add("scsi-hd", "hd", "a", given) == "ok");
     REQUIRE(vm.add("scsi-cd", "cd", "b") == "ok");
     REQUIRE(vm.add("scsi-cd", "empty", "") == "ok");
     vm.machine.resume();
