@@ -2,7 +2,7 @@
 // VmHandle: one virtual machine of a world, block layer and devices, as Python holds it.
 //
 // QMP commands run one at a time in the layer's own dispatcher, as those of a monitor session do.
-// invariant  backends go before the layer they belong to
+// invariant  backends and the guest go before the layer they belong to
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "blocklayer/layer.hpp"
+#include "pybind/guest.hpp"
 #include "pybind/store_handle.hpp"
 #include "pybind/world_handle.hpp"
 
@@ -18,9 +19,10 @@ namespace bindings {
 
 struct Vm {
     Vm(sim::World& world, sim::HostStore& store, blocklayer::LayerOptions options)
-        : layer(world, store, options) {}
+        : layer(world, store, options), guest(hwmodels::Machine::of(layer)) {}
 
     blocklayer::BlockLayer layer;
+    Guest guest;
     std::vector<blocklayer::QmpEvent> events;  // all of them, oldest first
     std::shared_ptr<Future> event_arrived;     // nullptr: nobody waits
     std::vector<std::unique_ptr<blocklayer::BlockBackend>> backends;

@@ -44,12 +44,14 @@ public:
     // A future that a new fiber completes: body(co) gives the Future::Result.
     template <class Body>
     std::shared_ptr<Future> spawn(sim::Label label, Body body) {
+        return spawn_on(sim().main_thread(), label, std::move(body));
+    }
+    template <class Body>
+    std::shared_ptr<Future> spawn_on(sim::Thread& thread, sim::Label label, Body body) {
         auto future = std::make_shared<Future>(*this, label);
-        sim::World& world = sim();
-        world.spawn(world.main_thread(), label,
-                    [future, body = std::move(body)](sim::Co& co) mutable {
-                        future->complete(body(co));
-                    });
+        sim().spawn(thread, label, [future, body = std::move(body)](sim::Co& co) mutable {
+            future->complete(body(co));
+        });
         return future;
     }
 

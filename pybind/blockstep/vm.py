@@ -25,8 +25,12 @@ class JobFailed(BlockstepError):
     """A job ended with an error, or before what was waited for."""
 
 
+class UnplugRefused(BlockstepError):
+    """The guest does not let a device go."""
+
+
 class VM(_blockstep.VM):
-    """A virtual machine. Made by world.vm(); options:
+    """A virtual machine, made by world.vm(). It stands still until cont(). Options:
 
     store             where its images live; default: the world's store
     compat            whose wording permission conflicts have: "7.2" (default) or "2.9"
@@ -66,17 +70,68 @@ class VM(_blockstep.VM):
                 number += 1
             await self.event_arrived()
 
+    # ---- run state ------------------------------------------------------------------------------
+
+    async def cont(self) -> None:
+        """Lets the guest's processors run: power on, at first."""
+        await self.qmp("cont")
+
+    async def stop(self) -> None:
+        """Stops them, waits for the guest's requests and writes caches back."""
+        await self.qmp("stop")
+
+    async def reset(self) -> None:
+        """The machine starts anew; guest disks opened before are lost, pending unplugs are done."""
+        await self.qmp("system_reset")
+
+    async def status(self) -> str:
+        """QAPI RunState: "prelaunch", "running", "paused", "io-error"."""
+        return (await self.qmp("query-status"))["status"]
+
     # ---- devices and nodes ----------------------------------------------------------------------
 
     async def device_add(self, driver: str, id: str, **properties) -> None:
-        """Plugs a device in; the guest may still have to notice it. Properties with _ for -."""
+        """Plugs a device in, and waits until the guest has noticed it (if the machine runs).
+
+        properties: as in QMP, with _ for -. Raises QmpError, PermissionRefused.
+        """
         await self.qmp("device_add", {"driver": driver, "id": id} | {
             key.replace("_", "-"): value for key, value in properties.items()})
+        await _blockstep.guest_noticed(self, id)
 
     async def device_del(self, id: str) -> None:
-        """Unplugs a device and waits until it is gone: the guest has to let it go."""
+        """Unplugs a device and waits until it is gone: the guest finishes what is under way on it
+        and lets it go. Raises QmpError; UnplugRefused if the guest does not."""
+        first = len(self.events)
         await self.qmp("device_del", {"id": id})
-        await self.event("DEVICE_DELETED", device=id)
+        while True:
+            for event in self.events[first:]:
+                if event.matches("DEVICE_DELETED", {"device": id}):
+                    return
+                if event.matches("DEVICE_UNPLUG_GUEST_ERROR", {"device": id}):
+                    raise UnplugRefused(f"the guest does not let device '{id}' go")
+            first = len(self.events)
+            await self.event_arrived()
+
+    async def pull_out(self, id: str) -> None:
+        """Takes a device out without asking the guest, whose requests on it fail. QmpError."""
+        await _blockstep.pull_out(self, id)
+
+    async def guest_disk(self, id: str) -> _blockstep.GuestDisk:
+        """The disk behind a device, as the guest's driver reaches it: read, write, write_zeroes,
+        discard, flush, close. Waits until the machine runs. Raises QmpError.
+        """
+        return await _blockstep.open_guest_disk(self, id)
+
+    def set_hotplug(self, delay_ns: int = 10_000_000, refuse: bool = False) -> None:
+        """How the guest answers hotplug: after how long, and whether it keeps its devices."""
+        _blockstep.set_hotplug(self, delay_ns=delay_ns, refuse=refuse)
+
+    async def blockdev_add(self, node_name: str, driver: str, **options) -> str:
+        """Opens a node; options as in QMP, with _ for -. Gives its name. Raises QmpError."""
+        await self.qmp("blockdev-add", {"node-name": node_name, "driver": driver} | {
+            key.replace("_", "-"): value for key, value in options.items()})
+        return node_name
 
     def backend(self, node_name: str, use=("consistent-read",),
                 share=("consistent-read", "write", "write-unchanged", "resize")):

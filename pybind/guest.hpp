@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest: the operating system of a virtual machine, as far as a scenario needs one.
+//
+// It answers hotplug, drives the disks that the scenario asks for, lets them go when it is told to,
+// and loses them when the machine is reset.
+//
+// invariant  a disk in `disks_` has a driver that has not lost its device
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hwmodels/guest/disk.hpp"
+#include "hwmodels/guest/hotplug.hpp"
+#include "hwmodels/machine.hpp"
+#include "sim/sync.hpp"
+
+namespace bindings {
+
+// One disk that the guest drives, or drove. Requests under way keep it alive.
+struct DrivenDisk {
+    std::string id;
+    std::unique_ptr<hwmodels::guest::GuestDisk> driver;
+    std::uint64_t length = 0;  // when it was last there
+    std::uint64_t in_flight = 0;
+    bool lost = false;  // let go, or taken away: requests fail with no_medium
+};
+
+class Guest {
+public:
+    explicit Guest(hwmodels::Machine& machine);
+    Guest(const Guest&) = delete;
+    Guest& operator=(const Guest&) = delete;
+    ~Guest();
+
+    hwmodels::Machine& machine() const { return machine_; }
+    hwmodels::guest::HotplugOptions& hotplug_options() { return hotplug_.options; }
+
+    // The disk behind a device, driven from now on; the same one while it is there. Suspends until
+    // the machine runs. errors: no such device; no driver for it; what the driver found wrong.
+    blocklayer::Result<std::shared_ptr<DrivenDisk>> disk(sim::Co& co, const std::string& id);
+    // The driver lets go of the disk once its requests have ended.
+    void close(sim::Co& co, const std::shared_ptr<DrivenDisk>& disk);
+    // Suspends until the guest has seen a device that was plugged in. At once when the machine
+    // stands still, or when there is nothing to see.
+    void wait_noticed(sim::Co& co, const std::string& id);
+    // The device is pulled out without asking the guest.
+    blocklayer::Status pull_out(sim::Co& co, const std::string& id);
+
+private:
+    void on_event(const blocklayer::QmpEvent& event);
+    void lose(DrivenDisk& disk);
+
+    hwmodels::Machine& machine_;
+    hwmodels::guest::HotplugHandler hotplug_;
+    std::map<std::string, std::shared_ptr<DrivenDisk>> disks_;  // by device id
+    std::vector<std::weak_ptr<DrivenDisk>> ever_driven_;        // their drivers go with the guest
+    std::shared_ptr<Guest*> self_;                              // nullptr inside: it is gone
+    sim::Mutex probing_{"guest probes a disk"};
+    sim::WaitQueue noticed_{"guest notices the device"};
+    std::uint64_t boots_ = 0;
+};
+
+}  // namespace bindings
