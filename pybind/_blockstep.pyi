@@ -43,6 +43,44 @@ class Future:
         """Completes it. Raises RuntimeError if it is done already."""
 
 
+class GuestDisk:
+    """A disk as the guest's own driver reaches it, through rings or command blocks.
+
+    Offsets and lengths are bytes, in whole blocks (else ValueError). Requests give futures;
+    they raise GuestIoError with the errno the driver makes of the device's answer: EIO,
+    ENOTSUP, ENOMEDIUM once the device is gone, ECANCELED when it was reset."""
+    @property
+    def block_size(self) -> int:
+        """Bytes: what offsets and lengths are multiples of."""
+    def close(self) -> Future:
+        """The driver lets go of the device, once its requests have ended."""
+    def discard(self, offset: int, length: int) -> Future:
+        """Afterwards the range holds zeroes or what it held before."""
+    def flush(self) -> Future:
+        """What had been acknowledged before it is on stable storage when it is done."""
+    @property
+    def id(self) -> str:
+        """The device's id in device_add."""
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+    @property
+    def lost(self) -> bool:
+        """Whether it was closed, unplugged, pulled out, or lost in a reset: open it anew."""
+    def read(self, offset: int, length: int) -> Future:
+        """The future gives bytes."""
+    @property
+    def read_only(self) -> bool:
+        """Whether the device refuses writes."""
+    @property
+    def size(self) -> int:
+        """Bytes, as the device says now; the last size of one that is gone."""
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> Future:
+        """Writes all of the data, which is copied at once."""
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> Future:
+        """unmap: the room may be given back."""
+
+
 class RandomStream:
     """A named stream of random numbers of a world; streams do not shift each other."""
     def below(self, bound: int) -> int:
@@ -119,6 +157,9 @@ class World:
     @property
     def events_run(self) -> int:
         """Events since the world began."""
+    @property
+    def events_traced(self) -> int:
+        """Trace events since the world began: a position in the trace."""
     def future(self, label: str = 'future') -> Future:
         """A future that Python completes with set_value or set_error."""
     @property
@@ -204,6 +245,31 @@ class Task(Future):
 def check_node(vm: VM, node_name: str, *, repair: str = 'none') -> Future:
     """Checks the image behind a node: counts and messages. repair: none, leaks, all."""
 
+def create_image(vm: VM, options: dict) -> Future:
+    """Makes an empty image; options are QAPI's BlockdevCreateOptions. Raises QmpError."""
+
+def guest_noticed(vm: VM, id: str) -> Future:
+    """Done when the guest has seen the device, or cannot because it stands still."""
+
 def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
         share: typing.Iterable) -> Backend:
     """A backend on the node. use, share: QAPI permission names. Raises PermissionRefused."""
+
+def open_guest_disk(vm: VM, id: str) -> Future:
+    """The disk behind the device, driven by the guest from now on; the same one while it is
+    there. Waits until the machine runs and the guest has noticed the device. Raises QmpError."""
+
+def pull_out(vm: VM, id: str) -> Future:
+    """Takes the device out without asking the guest. Raises QmpError."""
+
+def record_of(vm: VM) -> dict:
+    """What a report tells of a machine: commands, events and graphs, each with at_ns and the
+    position in the trace. Raises RuntimeError unless record_trace is set."""
+
+def set_hotplug(vm: VM, *, delay_ns: int, refuse: bool) -> None:
+    """How the guest answers hotplug: after this long, and whether it refuses to let devices go."""
+
+def trace_of(world: World) -> dict:
+    """A recorded trace as columns: names, at_ns, label, fiber, subject, a, b (label and subject
+    are indices into names), threads, and steps: (at_ns, position, runnable, label, thread) of
+    each turn."""

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/session.hpp"
 #include "hwmodels/guest/open_disk.hpp"
 #include "hwmodels/pci/device.hpp"

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "blocklayer/layer.hpp"
 #include "hwmodels/guest/disk.hpp"
 #include "hwmodels/guest/hotplug.hpp"
 #include "hwmodels/machine.hpp"

@@ -30,15 +30,13 @@ struct GuestDiskHandle {
 
 std::shared_ptr<Future> open_guest_disk(VmHandle& handle, const std::string& id) {
     Vm* vm = &handle.vm();
-    struct Opened {
-        blocklayer::Result<std::shared_ptr<DrivenDisk>> disk = nullptr;
-    };
+    using Opened = blocklayer::Result<std::shared_ptr<DrivenDisk>>;
     return handle.world->spawn(
         "guest opens a disk", [vm, id, world = handle.world.get()](sim::Co& co) {
-            auto opened = std::make_shared<Opened>(Opened{vm->guest.disk(co, id)});
+            auto opened = std::make_shared<Opened>(vm->guest.disk(co, id));
             return [vm, opened, world]() -> py::object {
-                if (!opened->disk) raise_qmp_error(opened->disk.error());
-                return py::cast(GuestDiskHandle{world->shared_from_this(), vm, *opened->disk});
+                if (!*opened) raise_qmp_error(opened->error());
+                return py::cast(GuestDiskHandle{world->shared_from_this(), vm, **opened});
             };
         });
 }

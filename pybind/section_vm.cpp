@@ -43,9 +43,11 @@ std::unique_ptr<VmHandle> make_vm(std::shared_ptr<WorldHandle> world, const Stor
         options_of(compat, job_slots, job_chunk_bytes, l2_cache_bytes, refcount_cache_bytes)));
     vm.layer.add_event_sink([&vm](const blocklayer::QmpEvent& event) {
         vm.events.push_back(event);
+        if (vm.record != nullptr) vm.record->event(event);
         if (const auto waiting = std::exchange(vm.event_arrived, nullptr))
             waiting->complete([] { return py::none(); });
     });
+    if (vm.record != nullptr) world->after_turn([&vm] { vm.record->after_turn(); });
     return std::make_unique<VmHandle>(VmHandle{std::move(world), &vm});
 }
 
@@ -60,12 +62,16 @@ std::shared_ptr<Future> qmp(VmHandle& handle, const std::string& command,
     };
     auto call = std::make_shared<Call>(Call{command, from_python(arguments, "arguments")});
     return handle.world->spawn(
-        sim::Label::interned(command), [layer = &handle.layer(), call](sim::Co& co) {
+        sim::Label::interned(command), [vm = &handle.vm(), call](sim::Co& co) {
             {
-                const auto dispatcher = blocklayer::command_dispatcher(*layer);
+                const auto dispatcher = blocklayer::command_dispatcher(vm->layer);
                 const sim::MutexLock lock(co, *dispatcher);
+                std::size_t number = 0;
+                if (vm->record != nullptr)
+                    number = vm->record->begin(call->command, call->arguments);
                 call->result =
-                    blocklayer::execute(co, *layer, call->command, call->arguments);
+                    blocklayer::execute(co, vm->layer, call->command, call->arguments);
+                if (vm->record != nullptr) vm->record->end(number, call->result);
             }
             return [call]() -> py::object {
                 if (!call->result) raise_qmp_error(call->result.error());

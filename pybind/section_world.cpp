@@ -227,6 +227,9 @@ const Section section("world", {}, [](py::module_& module) {
             "events_run", [](WorldHandle& w) { return w.ended_or_not().events_run(); },
             "Events since the world began.")
         .def_property_readonly(
+            "events_traced", [](WorldHandle& w) { return w.ended_or_not().trace().count(); },
+            "Trace events since the world began: a position in the trace.")
+        .def_property_readonly(
             "choices", choices_of,
             "Every free choice so far as (label, n, k): give it as `schedule` to replay them.")
         .def_property_readonly(

@@ -13,19 +13,23 @@
 #include "blocklayer/layer.hpp"
 #include "pybind/guest.hpp"
 #include "pybind/store_handle.hpp"
+#include "pybind/vm_record.hpp"
 #include "pybind/world_handle.hpp"
 
 namespace bindings {
 
 struct Vm {
     Vm(sim::World& world, sim::HostStore& store, blocklayer::LayerOptions options)
-        : layer(world, store, options), guest(hwmodels::Machine::of(layer)) {}
+        : layer(world, store, options), guest(hwmodels::Machine::of(layer)) {
+        if (world.trace().recording()) record = std::make_unique<VmRecord>(layer);
+    }
 
     blocklayer::BlockLayer layer;
     Guest guest;
     std::vector<blocklayer::QmpEvent> events;  // all of them, oldest first
     std::shared_ptr<Future> event_arrived;     // nullptr: nobody waits
     std::vector<std::unique_ptr<blocklayer::BlockBackend>> backends;
+    std::unique_ptr<VmRecord> record;  // nullptr: the world is not recorded
 };
 
 struct VmHandle {

@@ -21,6 +21,7 @@ void WorldHandle::close() {
     if (!open_) return;
     if (inside_) throw std::runtime_error("a world cannot be closed from inside");
     open_ = false;
+    observers_.clear();
     const auto tasks = std::exchange(tasks_, {});
     for (const auto& [id, task] : tasks) task->drop();
     world_->close();
@@ -45,7 +46,9 @@ bool WorldHandle::turn() {
         ~Leave() { inside = false; }
         bool& inside;
     } const leave{inside_};
-    return world_->step();
+    const bool more = world_->step();
+    for (const auto& observer : observers_) observer();
+    return more;
 }
 
 py::object WorldHandle::run_until_done(const std::shared_ptr<Future>& future) {

@@ -55,6 +55,9 @@ public:
         return future;
     }
 
+    // Called on the executor's stack after every turn, for as long as the world is open.
+    void after_turn(std::function<void()> observer) { observers_.push_back(std::move(observer)); }
+
     // Keeps it until the world has closed.
     template <class T>
     T& keep(std::unique_ptr<T> resident) {
@@ -68,6 +71,7 @@ private:
 
     std::unique_ptr<sim::World> world_;
     std::vector<std::shared_ptr<void>> residents_;
+    std::vector<std::function<void()>> observers_;
     std::map<std::uint64_t, std::shared_ptr<Task>> tasks_;  // unfinished, oldest first
     std::uint64_t next_task_ = 0;
     std::uint64_t turns_ = 0;

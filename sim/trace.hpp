@@ -29,6 +29,15 @@ struct TraceEvent {
     std::uint64_t a = 0, b = 0;
 };
 
+// One turn of the executor: which runnable ran, and how many events had been traced before it.
+struct TraceStep {
+    Instant at;
+    Label label;
+    std::uint64_t runnable = 0;  // a fiber's events carry the same number
+    std::uint64_t position = 0;
+    std::uint32_t thread = 0;
+};
+
 class Trace {
 public:
     Trace();
@@ -45,6 +54,11 @@ public:
         if (recording_) events_.push_back(event);
     }
 
+    void step(Instant at, Label label, std::uint64_t runnable, std::uint32_t thread) {
+        mix(label.hash() + runnable * 0x9e3779b97f4a7c15U + static_cast<std::uint64_t>(at.ns));
+        if (recording_) steps_.push_back({at, label, runnable, count_, thread});
+    }
+
     void mix(std::uint64_t value) {
         digest_ = (digest_ ^ value) * 0x9fb21c651e98df25U;
         digest_ ^= digest_ >> 32;
@@ -55,6 +69,7 @@ public:
     void set_recording(bool on) { recording_ = on; }
     bool recording() const { return recording_; }
     const std::vector<TraceEvent>& events() const { return events_; }
+    const std::vector<TraceStep>& steps() const { return steps_; }  // empty unless recording
     std::vector<TraceEvent> last(std::size_t n) const;  // oldest first, at most the ring's size
     std::string to_line(const TraceEvent& event) const;
 
@@ -67,6 +82,7 @@ private:
     std::map<std::string, std::uint32_t, std::less<>> index_;
     std::array<TraceEvent, 64> ring_{};
     std::vector<TraceEvent> events_;
+    std::vector<TraceStep> steps_;
     std::uint64_t digest_ = 0x243f6a8885a308d3U;
     std::uint64_t count_ = 0;
     bool recording_ = false;

@@ -164,8 +164,7 @@ Runnable& World::take_ready() {
     if (events_run_ == event_limit_) fail_endless();
     ++events_run_;
     Runnable& next = take_ready();
-    trace_.mix(next.label.hash() + next.id * 0x9e3779b97f4a7c15U +
-               static_cast<std::uint64_t>(now_.ns));
+    trace_.step(now_, next.label, next.id, next.thread);
     turning_ = true;
     try {
         next.run();

@@ -125,6 +125,7 @@ public:
 
     Thread& main_thread() { return *threads_.front(); }
     Thread& add_thread(std::string name, ThreadKind kind);
+    const std::vector<std::unique_ptr<Thread>>& threads() const { return threads_; }  // by index
 
     // The stream with this name; the same one at each call.
     RandomStream& rng(std::string_view name);

@@ -27,6 +27,33 @@ TEST_CASE("world: fibers and timers run by date, then by sequence", "[world]") {
     CHECK(world.now().ns == 20'000);
 }
 
+TEST_CASE("world: a recorded trace tells every turn, and its digest is the same", "[world]") {
+    // Holds:  steps name who ran, when and after how many events; recording digests nothing.
+    // Method: one world recorded and not, its turns compared with what the fibers say.
+    const auto run = [](bool record, std::vector<TraceStep>* steps) {
+        World world({.record_trace = record});
+        Thread& iothread = world.add_thread("iothread", ThreadKind::iothread);
+        world.spawn(iothread, "worker", [](Co& co) {
+            co.world().emit("first");
+            co.sleep(nanoseconds(7));
+            co.world().emit("second");
+        });
+        world.run_until_idle();
+        if (steps != nullptr) *steps = world.trace().steps();
+        return world.trace().digest();
+    };
+    std::vector<TraceStep> steps, none;
+    CHECK(run(true, &steps) == run(false, &none));
+    CHECK(none.empty());
+    REQUIRE(steps.size() >= 2);
+    CHECK(std::string_view(steps.front().label.name()) == "worker");
+    CHECK(steps.front().position == 0);
+    CHECK(steps.back().at.ns == 7);
+    CHECK(steps.back().position == 1);
+    CHECK(steps.back().thread == 1);
+    CHECK(steps.back().runnable == steps.front().runnable);
+}
+
 TEST_CASE("world: run gives the body's result and a stuck body is a named deadlock", "[world]") {
     World world;
     CHECK(world.run([](Co& co) {
