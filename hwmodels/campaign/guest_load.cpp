@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hwmodels/campaign/guest_load.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+namespace hwmodels::campaign {
+namespace {
+
+constexpr std::uint64_t sector = guest::ContentOracle::sector_bytes;
+
+class Load {
+public:
+    Load(Rig& rig, std::string id, unsigned process, const LoadOptions& options)
+        : rig_(rig),
+          id_(std::move(id)),
+          random_(rig.world.rng(fmt::format("load {} {}", id_, process))),
+          options_(options),
+          data_(options.longest) {}
+
+    void run(sim::Co& co) {
+        for (unsigned i = 0; i < options_.operations || (options_.until && !*options_.until); ++i) {
+            const sim::IoStatus status = one(co);
+            if (!status && !options_.errors_allowed)
+                Rig::fail(fmt::format("a guest request on '{}' failed with {}", id_,
+                                      sim::errno_text(status.error())));
+        }
+    }
+
+private:
+    sim::IoStatus one(sim::Co& co) {
+        guest::CheckedDisk& disk = rig_.disk(id_);
+        const std::uint64_t length = (1 + random_.below(options_.longest / sector)) * sector;
+        const std::uint64_t places = (options_.area - length) / sector + 1;
+        const std::uint64_t offset = random_.below(places) * sector;
+        const auto part = std::span(data_).first(length);
+        std::uint64_t kind = random_.below(16);
+        const auto is = [&](unsigned chances) {
+            if (kind < chances) return true;
+            kind -= chances;
+            return false;
+        };
+        if (is(options_.reads)) return disk.read(co, offset, part);
+        if (is(options_.zeroes)) return disk.write_zeroes(co, offset, length, random_.chance(1, 2));
+        if (is(options_.discards)) return disk.discard(co, offset, length);
+        if (is(options_.flushes)) return disk.flush(co);
+        for (std::uint64_t at = 0; at < length; at += sizeof(std::uint64_t)) {
+            const std::uint64_t word = at % sector == 0 ? random_.next() : at;
+            std::memcpy(data_.data() + at, &word, sizeof word);
+        }
+        return disk.write(co, offset, part);
+    }
+
+    Rig& rig_;
+    std::string id_;
+    sim::RandomStream& random_;
+    LoadOptions options_;
+    std::vector<std::byte> data_;
+};
+
+}  // namespace
+
+void start_load(Rig& rig, const std::string& id, unsigned process, LoadOptions options) {
+    rig.spawn("guest load",
+              [load = Load(rig, id, process, options)](sim::Co& co) mutable { load.run(co); });
+}
+
+}  // namespace hwmodels::campaign

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hwmodels/campaign/rig.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "blocklayer/drivers/driver.hpp"
+#include "blocklayer/graph/drain.hpp"
+#include "blocklayer/monitor/command.hpp"
+#include "hwmodels/guest/open_disk.hpp"
+#include "sim/check.hpp"
+
+namespace hwmodels::campaign {
+namespace {
+
+constexpr std::uint64_t sector = guest::ContentOracle::sector_bytes;
+
+// Contents of a filled image: every sector different from every other.
+std::vector<std::byte> fill_pattern(std::uint64_t offset, std::uint64_t length, unsigned number) {
+    std::vector<std::byte> data(length);
+    for (std::uint64_t at = 0; at < length; at += sizeof(std::uint64_t)) {
+        const std::uint64_t word =
+            (offset + at + 1) * 0x9e3779b97f4a7c15U + number * 0xbf58476d1ce4e5b9U;
+        std::memcpy(data.data() + at, &word, sizeof word);
+    }
+    return data;
+}
+
+template <class T>
+T must(blocklayer::Result<T> result, std::string_view what) {
+    if (!result) Rig::fail(fmt::format("{}: {}", what, result.error().text));
+    if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+sim::ByteImage make_image(const Rig::Image& image) {
+    sim::World world;
+    sim::MemoryStore store;
+    blocklayer::BlockLayer layer(world, store);
+    store.put(image.file, sim::ByteImage());
+    const blocklayer::DriverSpec* driver = blocklayer::find_driver(image.format);
+    EXPECTS(driver != nullptr);
+    world.run([&](sim::Co& co) {
+        const Value file =
+            Value::dict({{"driver", "file"}, {"node-name", "file"}, {"filename", image.file}});
+        must(layer.add_monitor_node(co, file), "file node");
+        Value create =
+            Value::dict({{"driver", image.format}, {"file", "file"}, {"size", image.size}});
+        if (image.create.is_dict())
+            for (const auto& [name, value] : image.create.members()) create.set(name, value);
+        if (driver->create != nullptr && image.format != "raw") {
+            blocklayer::CreateContext context{layer, create};
+            must(driver->create(co, context), "create");
+        } else {
+            auto opened = store.open(image.file, sim::HostAccess::read_write);
+            EXPECTS(opened && (*opened)->truncate(co, image.size).has_value());
+        }
+        if (image.filled != 0) {
+            Value options = Value::dict(
+                {{"driver", image.format}, {"node-name", "image"}, {"file", "file"}});
+            if (driver->supports_backing) options.set("backing", nullptr);
+            must(layer.add_monitor_node(co, options), "image node");
+            auto backend = blocklayer::BlockBackend::make(
+                layer, {.used = blocklayer::Perm::write, .shared = blocklayer::PermSet::all()});
+            must(backend->insert(*layer.find_node("image")), "backend");
+            auto data = fill_pattern(0, image.size, image.filled);
+            EXPECTS(backend->write(co, 0, sim::IoView(std::span(data))).has_value());
+        }
+        layer.shut_down(co);
+    });
+    const sim::ByteImage made = store.medium(image.file)->contents();
+    world.close();
+    return made;
+}
+
+}  // namespace
+
+bool Rig::Image::operator<(const Image& other) const {
+    const auto text = [](const Image& image) {
+        std::string all;
+        if (image.create.is_dict())
+            for (const auto& [name, value] : image.create.members())
+                all += name + "=" +
+                       (value.is_string() ? value.as_string()
+                        : value.is_int()  ? std::to_string(value.as_int())
+                                          : std::to_string(value.as_bool())) +
+                       ",";
+        return all;
+    };
+    return std::tuple(file, format, size, filled, text(*this)) <
+           std::tuple(other.file, other.format, other.size, other.filled, text(other));
+}
+
+void Rig::fail(const std::string& what) { throw sim::AssertionFailure(what); }
+
+Rig::Rig(RigOptions options)
+    : world(std::move(options.world)), store(options.cache), layer(world, store, options.layer) {
+    machine = &Machine::of(layer);
+    layer.add_event_sink([this](const blocklayer::QmpEvent& event) {
+        events.push_back(event);
+        event_came_.wake_all();
+    });
+    machine->resume();
+}
+
+Rig::~Rig() { world.close(); }
+
+void Rig::image(const Image& image) {
+    static std::map<Image, sim::ByteImage> made;
+    auto known = made.find(image);
+    if (known == made.end()) known = made.emplace(image, make_image(image)).first;
+    store.put(image.file, known->second);
+}
+
+blocklayer::Result<Value> Rig::try_qmp(sim::Co& co, std::string_view command, Value arguments) {
+    return blocklayer::execute(co, layer, command, arguments);
+}
+
+Value Rig::qmp(sim::Co& co, std::string_view command, Value arguments) {
+    return must(try_qmp(co, command, std::move(arguments)), command);
+}
+
+void Rig::add_node(sim::Co& co, const std::string& name, const std::string& format,
+                   const std::string& file, Value more) {
+    Value options = Value::dict(
+        {{"driver", format},
+         {"node-name", name},
+         {"file",
+          Value::dict({{"driver", "file"}, {"node-name", name + "-file"}, {"filename", file}})}});
+    if (more.is_dict())
+        for (const auto& [key, value] : more.members()) options.set(key, value);
+    qmp(co, "blockdev-add", std::move(options));
+}
+
+guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::string& model,
+                              const std::string& node, Value more) {
+    Value arguments = Value::dict({{"driver", model}, {"id", id}, {"drive", node}});
+    if (more.is_dict())
+        for (const auto& [key, value] : more.members()) arguments.set(key, value);
+    qmp(co, "device_add", std::move(arguments));
+    auto opened = guest::open_disk(co, *machine, id);
+    if (!opened) fail(fmt::format("disk '{}': {}", id, opened.error().text));
+    auto& oracle = oracles_[node];
+    if (!oracle) oracle = std::make_shared<guest::ContentOracle>(node);
+    auto& disk = disks_[id];
+    disk = std::make_unique<guest::CheckedDisk>(*std::move(opened), oracle);
+    return *disk;
+}
+
+void Rig::unplug(sim::Co& co, const std::string& id) {
+    disk(id).shut_down(co);
+    qmp(co, "device_del", Value::dict({{"id", id}}));
+    wait_event(co, "DEVICE_DELETED", Value::dict({{"device", id}}));
+    disks_.erase(id);
+}
+
+bool Rig::has_event(std::string_view name, const Value& members) const {
+    return std::any_of(events.begin(), events.end(), [&](const blocklayer::QmpEvent& event) {
+        if (event.name != name) return false;
+        return std::all_of(members.members().begin(), members.members().end(), [&](const auto& m) {
+            const Value* found = event.data.find(m.first);
+            return found != nullptr && *found == m.second;
+        });
+    });
+}
+
+void Rig::wait_event(sim::Co& co, std::string_view name, const Value& members) {
+    while (!has_event(name, members)) event_came_.wait(co);
+}
+
+void Rig::finish(sim::Co& co) {
+    for (std::size_t i = 0; i < fibers_.size(); ++i) fibers_[i].join(co);
+    fibers_.clear();
+}
+
+void Rig::read_whole(sim::Co& co, guest::CheckedDisk& disk) {
+    std::vector<std::byte> data(64 * 1024);
+    for (std::uint64_t at = 0; at < disk.length(); at += data.size()) {
+        const std::uint64_t part = std::min<std::uint64_t>(data.size(), disk.length() - at);
+        if (!disk.read(co, at, std::span(data).first(part)))
+            fail(fmt::format("reading the whole disk failed at {}", at));
+    }
+}
+
+void Rig::check_counters() {
+    for (const blocklayer::Node* node : layer.nodes()) {
+        if (node->in_flight() != 0 || node->drained())
+            fail(fmt::format("node '{}' is left with {} requests in flight{}", node->name(),
+                             node->in_flight(), node->drained() ? ", drained" : ""));
+    }
+    for (const blocklayer::BlockBackend* backend : layer.backends())
+        if (backend->in_flight() != 0)
+            fail(fmt::format("{} is left with {} requests in flight", backend->describe(),
+                             backend->in_flight()));
+    if (const std::string wrong = blocklayer::Drain::check(layer); !wrong.empty()) fail(wrong);
+    if (const std::string wrong = layer.graph().check_whole(); !wrong.empty()) fail(wrong);
+}
+
+void Rig::check_images(sim::Co& co) {
+    for (blocklayer::Node* node : layer.nodes()) {
+        if (node->spec().name != "qcow2") continue;
+        const blocklayer::NodeRef alive(node);
+        const auto result = node->driver().check(co, blocklayer::Driver::Repair::none);
+        if (!result) fail(fmt::format("checking node '{}' failed", node->name()));
+        if (result->corruptions == 0 && result->check_errors == 0) continue;
+        fail(fmt::format("image of node '{}' is damaged: {}", node->name(),
+                         result->messages.empty() ? "" : result->messages.front()));
+    }
+}
+
+void Rig::verify(sim::Co& co) {
+    finish(co);
+    for (const auto& [id, disk] : disks_) {
+        if (const auto flushed = disk->flush(co); !flushed && !disk->read_only())
+            fail(fmt::format("disk '{}': the last flush failed", id));
+        read_whole(co, *disk);
+    }
+    for (const auto& [id, disk] : disks_) disk->shut_down(co);
+    disks_.clear();
+    check_counters();
+    check_images(co);
+    layer.shut_down(co);
+}
+
+void Rig::cut_power_and_verify(sim::Co& co) {
+    struct Kept {
+        std::string name;
+        Value options;
+    };
+    std::vector<Kept> tops;
+    for (const blocklayer::Node* node : layer.nodes())
+        if (oracles_.contains(node->name())) tops.push_back({node->name(), node->options()});
+    for (const auto& [node, oracle] : oracles_) oracle->power_lost();
+    store.power_cut(world);
+    blocklayer::BlockLayer after(world, store);
+    for (const Kept& top : tops) {
+        Value options = top.options;
+        must(after.add_monitor_node(co, options), "opening after the power cut");
+        blocklayer::Node* node = after.find_node(top.name);
+        if (node->spec().name == "qcow2") {
+            const auto result = node->driver().check(co, blocklayer::Driver::Repair::none);
+            if (!result || result->corruptions != 0 || result->check_errors != 0)
+                fail(fmt::format(
+                    "image of node '{}' is damaged by the power cut: {}", top.name,
+                    !result || result->messages.empty() ? "" : result->messages.front()));
+        }
+        auto backend = blocklayer::BlockBackend::make(
+            after,
+            {.used = blocklayer::Perm::consistent_read, .shared = blocklayer::PermSet::all()});
+        must(backend->insert(*node), "backend after the power cut");
+        std::vector<std::byte> data(64 * 1024);
+        guest::ContentOracle& oracle = *oracles_.at(top.name);
+        for (std::uint64_t at = 0; at < node->length(); at += data.size()) {
+            const std::uint64_t part = std::min<std::uint64_t>(data.size(), node->length() - at);
+            const auto begun = oracle.begin_read();
+            const auto into = std::span(data).first(part);
+            if (!backend->read(co, at, sim::IoView(into)))
+                fail(fmt::format("node '{}' cannot be read after the power cut", top.name));
+            if (const auto wrong = oracle.end_read(begun, at, into)) fail(*wrong);
+        }
+        backend->remove();
+    }
+    after.shut_down(co);
+}
+
+}  // namespace hwmodels::campaign

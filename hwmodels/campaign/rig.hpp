@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rig: one world with a machine in it, for runs by the thousand.
+//
+// What a workload needs in few words: images made once and restored for each run, QMP commands that
+// must succeed, guest disks whose reads are checked. verify() is what must hold at every run's end.
+//
+// units  bytes
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocklayer/layer.hpp"
+#include "hwmodels/guest/checked_disk.hpp"
+#include "hwmodels/machine.hpp"
+#include "sim/memory_store.hpp"
+#include "sim/world.hpp"
+
+namespace hwmodels::campaign {
+
+using blocklayer::Value;
+
+struct RigOptions {
+    sim::WorldOptions world;
+    blocklayer::LayerOptions layer;
+    sim::WriteCache cache = sim::WriteCache::none;
+};
+
+class Rig {
+public:
+    explicit Rig(RigOptions options);
+    Rig(const Rig&) = delete;
+    Rig& operator=(const Rig&) = delete;
+    ~Rig();
+
+    // An image file as the format's own driver makes it. The same arguments give the same bytes, so
+    // they are made once a process. `backing` and `backing_format` name its backing file.
+    struct Image {
+        std::string file, format;
+        std::uint64_t size = 0;
+        Value create;         // more members of BlockdevCreateOptions
+        unsigned filled = 0;  // not 0: every sector written with a pattern of this number
+        bool operator<(const Image& other) const;
+    };
+    void image(const Image& image);
+
+    // The command's return. A failure stops the run.
+    Value qmp(sim::Co& co, std::string_view command, Value arguments = {});
+    blocklayer::Result<Value> try_qmp(sim::Co& co, std::string_view command, Value arguments = {});
+    // blockdev-add of format over file, node `name` over node `name`-file.
+    void add_node(sim::Co& co, const std::string& name, const std::string& format,
+                  const std::string& file, Value more = {});
+    // Plugs a device in and opens the guest's disk on it. The oracle is kept by id.
+    guest::CheckedDisk& plug(sim::Co& co, const std::string& id, const std::string& model,
+                             const std::string& node, Value more = {});
+    void unplug(sim::Co& co, const std::string& id);
+    guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
+    // An event that came, or comes, with these members.
+    void wait_event(sim::Co& co, std::string_view name, const Value& members);
+    bool has_event(std::string_view name, const Value& members) const;
+
+    // A fiber of the workload; finish() waits for all of them.
+    template <class Body>
+    void spawn(sim::Label label, Body&& body) {
+        fibers_.push_back(world.spawn(machine->cpu(), label, std::forward<Body>(body)));
+    }
+    void finish(sim::Co& co);
+
+    // Everything that must hold at the end, and closes the layer: whole disks read back, jobs and
+    // requests over, counters balanced, permissions as recomputed, images without damage.
+    void verify(sim::Co& co);
+    // Host and guest lose power; then every image is opened, checked and read back.
+    void cut_power_and_verify(sim::Co& co);
+
+    [[noreturn]] static void fail(const std::string& what);
+
+    sim::World world;
+    sim::MemoryStore store;
+    blocklayer::BlockLayer layer;
+    Machine* machine = nullptr;
+    std::vector<blocklayer::QmpEvent> events;
+
+private:
+    void check_counters();
+    void check_images(sim::Co& co);
+    void read_whole(sim::Co& co, guest::CheckedDisk& disk);
+
+    std::map<std::string, std::unique_ptr<guest::CheckedDisk>, std::less<>> disks_;
+    std::map<std::string, std::shared_ptr<guest::ContentOracle>, std::less<>> oracles_;
+    std::vector<sim::FiberRef> fibers_;
+    sim::WaitQueue event_came_{"QMP event"};
+};
+
+}  // namespace hwmodels::campaign
