@@ -5,6 +5,7 @@
 
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 
@@ -13,14 +14,17 @@ namespace blocklayer {
 class BlockBackend::InFlight {
 public:
     InFlight(sim::Co& co, BlockBackend& backend) : backend_(backend) {
-        while (backend_.quiesced_ > 0 && backend_.queue_when_drained) backend_.resumed_.wait(co);
+        while (backend_.quiesced_ > 0 && backend_.queue_when_drained &&
+               !sim::mutant<"backend: drained requests go on">())
+            backend_.resumed_.wait(co);
         ++backend_.in_flight_;
     }
     InFlight(const InFlight&) = delete;
     InFlight& operator=(const InFlight&) = delete;
     ~InFlight() {
         INVARIANT(backend_.in_flight_ > 0);
-        if (--backend_.in_flight_ == 0) Drain::kick(backend_.layer_);
+        if (--backend_.in_flight_ == 0 && !sim::mutant<"backend: idle and tells nobody">())
+            Drain::kick(backend_.layer_);
     }
 
 private:
@@ -154,7 +158,8 @@ IoStatus BlockBackend::write(sim::Co& co, std::uint64_t offset, sim::IoView from
         ++statistics.invalid_wr;
         return status;
     }
-    if (!write_cache) flags = flags | RequestFlag::fua;
+    if (!write_cache && !sim::mutant<"backend: write-through is not">())
+        flags = flags | RequestFlag::fua;
     const IoStatus status = root_->write(co, offset, from, flags);
     account(status, from.size(), statistics.wr_bytes, statistics.wr_operations,
             statistics.failed_wr);
@@ -250,12 +255,17 @@ void BlockBackend::drained_begin(Edge&) {
 void BlockBackend::drained_end(Edge&) {
     INVARIANT(quiesced_ > 0);
     if (--quiesced_ > 0) return;
-    if (callbacks_.drained_end) callbacks_.drained_end();
-    resumed_.wake_all();
+    if (callbacks_.drained_end && !sim::mutant<"backend: the device is not told to go on">())
+        callbacks_.drained_end();
+    if (sim::mutant<"backend: one request goes on after a drained section">())
+        resumed_.wake_one();
+    else
+        resumed_.wake_all();
 }
 
 bool BlockBackend::busy(const Edge&) const {
-    return in_flight_ > 0 || (callbacks_.drained_poll && callbacks_.drained_poll());
+    return (in_flight_ > 0 && !sim::mutant<"backend: requests do not make it busy">()) ||
+           (callbacks_.drained_poll && callbacks_.drained_poll());
 }
 
 void BlockBackend::child_resized(Edge&) {

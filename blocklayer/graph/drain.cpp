@@ -4,6 +4,7 @@
 #include "blocklayer/graph/drain.hpp"
 
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 
@@ -47,6 +48,7 @@ void Drain::leave(Node& first) {
 
 void Drain::sync(Edge& edge) {
     if (edge.child().drained() == edge.drained_) return;
+    if (sim::mutant<"drain: a moved edge keeps its state">()) return;
     edge.drained_ = !edge.drained_;
     if (edge.drained_)
         edge.parent().drained_begin(edge);
@@ -55,7 +57,9 @@ void Drain::sync(Edge& edge) {
 }
 
 void Drain::release(Edge& edge) {
-    if (std::exchange(edge.drained_, false)) edge.parent().drained_end(edge);
+    if (std::exchange(edge.drained_, false) &&
+        !sim::mutant<"drain: a parent that leaves stays quiet">())
+        edge.parent().drained_end(edge);
 }
 
 void Drain::quiesce(Node& node) {
@@ -85,6 +89,7 @@ void Drain::wait_idle(sim::Co& co, Node& node) {
 
 void Drain::settle(sim::Co& co, Node& node) {
     const NodeRef alive(&node);
+    if (sim::mutant<"drain: does not wait">()) return;
     while (busy(node)) node.layer().drain_waiters_.wait(co);
 }
 
@@ -97,7 +102,8 @@ bool Drain::busy(const Node& first) {
         const Node& node = *to_visit.back();
         to_visit.pop_back();
         if (std::exchange(node.mark_, mark) == mark) continue;
-        if (node.in_flight_ > 0) return true;
+        if (node.in_flight_ > 0 && !sim::mutant<"drain: a node's own requests do not count">())
+            return true;
         for (const Edge* user : node.parents_) {
             if (const Node* parent = user->parent().as_node())
                 to_visit.push_back(parent);

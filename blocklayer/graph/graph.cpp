@@ -10,6 +10,7 @@
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -161,7 +162,10 @@ void Graph::detach(Transaction& tx, Edge& edge) {
     unblock_backing(edge);
     const Place place = unlink(edge);
     tx.on_abort([this, &edge, place, blockers] {
-        link(edge, place);
+        if (sim::mutant<"graph: an undone detach puts the edge in front">())
+            link(edge, {0, 0});
+        else
+            link(edge, place);
         edge.child_->op_blockers_ = blockers;
     });
     tx.on_commit([this, &edge] {
@@ -212,7 +216,8 @@ Status Graph::replace_parents(Transaction& tx, Node& from, Node& to, Strict stri
     for (Edge* edge : parents) {
         const Node* parent = edge->parent_.as_node();
         // A parent that `to` stands on must go on looking at `from`, or the graph gets a cycle.
-        if (edge->stays_at_node() || (parent != nullptr && reaches(to, *parent))) {
+        if ((edge->stays_at_node() && !sim::mutant<"graph: job edges move too">()) ||
+            (parent != nullptr && reaches(to, *parent))) {
             if (strict == Strict::no) continue;
             return failure(
                 fmt::format("Should not change '{}' link to '{}'", edge->name_, from.name()));

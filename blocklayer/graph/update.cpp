@@ -12,6 +12,7 @@
 #include "blocklayer/graph/graph.hpp"
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -126,7 +127,7 @@ private:
 void Graph::Update::enqueue(Node& node, bool forced) {
     node.update_forced_ = node.update_forced_ || forced;
     if (std::exchange(node.update_pending_, true)) return;
-    queue.emplace(node.rank_, node.id_, &node);
+    queue.emplace(sim::mutant<"S19">() ? 0 : node.rank_, node.id_, &node);
 }
 
 // Judges one node's users and gives its children the claims that follow.
@@ -169,7 +170,9 @@ Status Graph::Update::visit(Node& node, bool forced, Descend descend) {
         old_claims.emplace_back(edge, edge->claim_);
         edge->claim_ = below;
         graph.touch(*edge);
-        if (descend == Descend::where_changed) enqueue(edge->child(), false);
+        if (descend == Descend::where_changed &&
+            !sim::mutant<"permissions: grandchildren are not updated">())
+            enqueue(edge->child(), false);
     }
     return {};
 }
@@ -254,8 +257,9 @@ Status Graph::Update::first_refusal(std::span<Node* const> starts) {
 void Graph::Update::put_back() {
     for (auto node = prepared.rbegin(); node != prepared.rend(); ++node)
         if (std::exchange((*node)->claim_prepared_, false)) (*node)->driver().abort_claim();
-    for (auto claim = old_claims.rbegin(); claim != old_claims.rend(); ++claim)
-        claim->first->claim_ = claim->second;
+    if (!sim::mutant<"permissions: a refusal keeps new claims">())
+        for (auto claim = old_claims.rbegin(); claim != old_claims.rend(); ++claim)
+            claim->first->claim_ = claim->second;
     for (auto state = old_nodes.rbegin(); state != old_nodes.rend(); ++state) {
         state->node->cumulative_ = state->cumulative;
         state->node->stale_ = state->stale;

@@ -4,6 +4,7 @@
 #include "blocklayer/requests/request.hpp"
 
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -59,7 +60,8 @@ IoStatus RequestLayer::complete_blocks(sim::Co& co, Node& node, const PaddedView
     };
     if (padded.head() || (padded.one_block() && padded.tail()))
         TRY(read_block(padded.first_block(), padded.offset()));
-    if (padded.tail() && !padded.one_block())
+    if (padded.tail() && !padded.one_block() &&
+        !sim::mutant<"requests: the last block is not completed">())
         TRY(read_block(padded.last_block(),
                        padded.offset() + padded.size() - padded.last_block().size()));
     return {};
@@ -71,7 +73,8 @@ IoStatus RequestLayer::write(sim::Co& co, Node& node, TrackedRequest& tracked, s
     if (stack_is_short(co)) return Unexpected(Errno::no_memory);
     const std::uint64_t align = node.limits().request_alignment;
     const bool whole_blocks = ((tracked.offset() | from.size()) & (align - 1)) == 0;
-    if (!whole_blocks || flags.has(RequestFlag::serialising)) {
+    if ((!whole_blocks && !sim::mutant<"requests: a read-modify-write is not serialised">()) ||
+        flags.has(RequestFlag::serialising)) {
         if (!tracked.make_serialising(co, align, !flags.has(RequestFlag::no_wait)))
             return Unexpected(Errno::busy);
     } else {

@@ -2,6 +2,7 @@
 // Requests about the node as a whole: flush and truncate.
 #include "blocklayer/layer.hpp"
 #include "blocklayer/requests/request.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -29,13 +30,15 @@ IoStatus RequestLayer::flush(sim::Co& co, Node& node) {
         explicit Flushing(Node& flushed) : node(flushed) { node.flushing_ = true; }
         ~Flushing() {
             node.flushing_ = false;
-            node.flushed_.wake_one();
+            if (!sim::mutant<"requests: the next flush is not woken">()) node.flushed_.wake_one();
         }
         Node& node;
     } flushing(node);
     node.layer().world().emit("flush", node.subject());
     TRY(node.driver().flush(co));
-    node.flushed_generation = std::max(node.flushed_generation, generation);
+    node.flushed_generation = sim::mutant<"requests: a flush covers what came after it">()
+                                  ? node.write_generation
+                                  : std::max(node.flushed_generation, generation);
     return {};
 }
 
@@ -64,7 +67,8 @@ Status RequestLayer::truncate(sim::Co& co, Node& node, std::uint64_t size, bool 
     set_length(node, *length);
     // A longer backing file must not show through in what was added.
     const Edge* backing = node.cow_child();
-    if (size > old && backing != nullptr && backing->child().length() > old) {
+    if (size > old && backing != nullptr && backing->child().length() > old &&
+        !sim::mutant<"requests: a longer backing file shows through">()) {
         const std::uint64_t end = std::min(backing->child().length(), node.length());
         const IoStatus zeroed = zero_blocks(co, node, old, end - old, {});
         if (!zeroed) return with_errno("Failed to zero out new area", zeroed.error());

@@ -5,6 +5,7 @@
 
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -66,9 +67,12 @@ IoStatus Edge::write(sim::Co& co, std::uint64_t offset, sim::IoView from, Reques
 
     const RequestScope scope(node);
     node.layer().world().emit("write", node.subject(), offset, length);
+    if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
     if (is_inside && aligned(offset, length, node.limits()) &&
-        (flags & special_for_writes).empty() && !node.tracked().any_serialising() &&
+        (flags & special_for_writes).empty() &&
+        (!node.tracked().any_serialising() ||
+         sim::mutant<"requests: a plain write does not look for serialising ones">()) &&
         node.flags().detect_zeroes == DetectZeroes::off && !RequestLayer::stack_is_short(co))
         [[likely]] {
         const IoStatus status = node.driver().write(co, offset, from, flags);
@@ -91,6 +95,7 @@ IoStatus Edge::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t len
 
     const RequestScope scope(node);
     node.layer().world().emit("write zeroes", node.subject(), offset, length);
+    if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
     return RequestLayer::write_zeroes(co, node, tracked, flags);
 }
@@ -106,6 +111,7 @@ IoStatus Edge::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) 
 
     const RequestScope scope(node);
     node.layer().world().emit("discard", node.subject(), offset, length);
+    if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
     return RequestLayer::discard(co, node, tracked);
 }
@@ -142,13 +148,19 @@ void RequestLayer::set_length(Node& node, std::uint64_t length) {
 
 void RequestLayer::end_change(Node& node, std::uint64_t offset, std::uint64_t length,
                               const IoStatus& status) {
-    ++node.write_generation;
+    if (!sim::mutant<"requests: a write leaves nothing to flush">()) ++node.write_generation;
     const std::uint64_t end = offset + length;
     if (status) {
         node.highest_write_end = std::max(node.highest_write_end, end);
         if (end > node.length_) set_length(node, end);
     }
-    // A failed change may have changed something all the same.
+    if (!sim::mutant<"S05">()) mark_dirty(node, offset, length);
+}
+
+// A failed change may have changed something all the same.
+void RequestLayer::mark_dirty(Node& node, std::uint64_t offset, std::uint64_t length) {
+    if (sim::mutant<"requests: the end of a write is not marked dirty">())
+        length = std::min<std::uint64_t>(length, 512);
     for (const auto& bitmap : node.dirty_bitmaps_)
         if (bitmap->enabled) bitmap->set(offset, length);
 }

@@ -74,6 +74,7 @@ public:
     // A write, zero or discard has ended, well or not.
     static void end_change(Node& node, std::uint64_t offset, std::uint64_t length,
                            const IoStatus& status);
+    static void mark_dirty(Node& node, std::uint64_t offset, std::uint64_t length);
     static void set_length(Node& node, std::uint64_t length);
     static bool stack_is_short(const sim::Co& co) { return co.stack_left() < stack_reserve; }
 

@@ -3,6 +3,7 @@
 #include "blocklayer/requests/request.hpp"
 
 #include "blocklayer/layer.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -53,7 +54,8 @@ IoStatus RequestLayer::read_blocks(sim::Co& co, Node& node, std::uint64_t offset
     const std::uint64_t end = round_up(node.length(), node.limits().request_alignment);
     const std::uint64_t readable =
         offset >= end ? 0 : std::min<std::uint64_t>(into.size(), end - offset);
-    if (readable < into.size()) into.sub(readable, into.size() - readable).fill(std::byte{0});
+    if (readable < into.size() && !sim::mutant<"requests: past the end nothing is filled in">())
+        into.sub(readable, into.size() - readable).fill(std::byte{0});
     if (readable == 0) return {};
     if (flags.has(RequestFlag::copy_on_read))
         return copy_on_read(co, node, offset, into.sub(0, readable), flags);
@@ -83,7 +85,7 @@ IoStatus RequestLayer::write_parts(sim::Co& co, Node& node, std::uint64_t offset
         TRY(node.driver().write(co, offset + done, from.sub(done, part), given));
         done += part;
     }
-    if (fua && !node.limits().supports_fua) {
+    if (fua && !node.limits().supports_fua && !sim::mutant<"requests: forced writes are not">()) {
         ++node.write_generation;  // there is something to flush
         return flush(co, node);
     }

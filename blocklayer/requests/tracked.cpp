@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blocklayer/requests/tracked.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 
@@ -8,7 +9,9 @@ namespace blocklayer {
 TrackedRequest* TrackedRequest::conflicting() {
     for (TrackedRequest* other = all_.first_; other != nullptr; other = other->next_) {
         if (other == this || !(serialising_ || other->serialising_)) continue;
-        if (other->waiting_for_ == nullptr && overlaps(*other)) return other;
+        const bool waits =
+            other->waiting_for_ != nullptr && !sim::mutant<"requests: those who wait block">();
+        if (!waits && overlaps(*other)) return other;
     }
     return nullptr;
 }
@@ -25,7 +28,9 @@ bool TrackedRequest::make_serialising(sim::Co& co, std::uint64_t align, bool wai
     const std::uint64_t end = offset_ + length_;
     const std::uint64_t padded = end % align == 0 ? end : end + (align - end % align);
     const std::uint64_t overlap_end = std::max(padded, overlap_offset_ + overlap_length_);
-    overlap_offset_ = std::min(begin, overlap_offset_);
+    overlap_offset_ = sim::mutant<"requests: serialised from its own first byte">()
+                          ? overlap_offset_
+                          : std::min(begin, overlap_offset_);
     overlap_length_ = overlap_end - overlap_offset_;
     if (!serialising_) {
         serialising_ = true;
@@ -39,6 +44,7 @@ bool TrackedRequest::make_serialising(sim::Co& co, std::uint64_t align, bool wai
 }
 
 void TrackedRequest::wait_for_serialising(sim::Co& co) {
+    if (sim::mutant<"requests: nobody waits for serialising ones">()) return;
     while (TrackedRequest* other = conflicting()) wait_for(co, *other);
 }
 

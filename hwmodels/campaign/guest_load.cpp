@@ -21,8 +21,9 @@ public:
 
     void run(sim::Co& co) {
         for (unsigned i = 0; i < options_.operations || (options_.until && !*options_.until); ++i) {
+            if (rig_.power_is_off()) return;
             const sim::IoStatus status = one(co);
-            if (!status && !options_.errors_allowed)
+            if (!status && !options_.errors_allowed && !rig_.power_is_off())
                 Rig::fail(fmt::format("a guest request on '{}' failed with {}", id_,
                                       sim::errno_text(status.error())));
         }

@@ -38,7 +38,9 @@ sim::ByteImage make_image(const Rig::Image& image) {
     sim::World world;
     sim::MemoryStore store;
     blocklayer::BlockLayer layer(world, store);
-    store.put(image.file, sim::ByteImage());
+    sim::ByteImage empty;
+    if (image.format == "raw") empty.resize(image.size);
+    store.put(image.file, std::move(empty));
     const blocklayer::DriverSpec* driver = blocklayer::find_driver(image.format);
     EXPECTS(driver != nullptr);
     world.run([&](sim::Co& co) {
@@ -49,16 +51,13 @@ sim::ByteImage make_image(const Rig::Image& image) {
             Value::dict({{"driver", image.format}, {"file", "file"}, {"size", image.size}});
         if (image.create.is_dict())
             for (const auto& [name, value] : image.create.members()) create.set(name, value);
-        if (driver->create != nullptr && image.format != "raw") {
+        if (image.format != "raw") {
             blocklayer::CreateContext context{layer, create};
             must(driver->create(co, context), "create");
-        } else {
-            auto opened = store.open(image.file, sim::HostAccess::read_write);
-            EXPECTS(opened && (*opened)->truncate(co, image.size).has_value());
         }
         if (image.filled != 0) {
-            Value options = Value::dict(
-                {{"driver", image.format}, {"node-name", "image"}, {"file", "file"}});
+            Value options =
+                Value::dict({{"driver", image.format}, {"node-name", "image"}, {"file", "file"}});
             if (driver->supports_backing) options.set("backing", nullptr);
             must(layer.add_monitor_node(co, options), "image node");
             auto backend = blocklayer::BlockBackend::make(
@@ -102,9 +101,13 @@ Rig::Rig(RigOptions options)
         event_came_.wake_all();
     });
     machine->resume();
+    hotplug_ = std::make_unique<guest::HotplugHandler>(*machine);
 }
 
-Rig::~Rig() { world.close(); }
+Rig::~Rig() {
+    world.close();
+    hotplug_.reset();
+}
 
 void Rig::image(const Image& image) {
     static std::map<Image, sim::ByteImage> made;
@@ -138,6 +141,7 @@ guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::str
     Value arguments = Value::dict({{"driver", model}, {"id", id}, {"drive", node}});
     if (more.is_dict())
         for (const auto& [key, value] : more.members()) arguments.set(key, value);
+    const Value arguments_given = arguments;
     qmp(co, "device_add", std::move(arguments));
     auto opened = guest::open_disk(co, *machine, id);
     if (!opened) fail(fmt::format("disk '{}': {}", id, opened.error().text));
@@ -145,14 +149,19 @@ guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::str
     if (!oracle) oracle = std::make_shared<guest::ContentOracle>(node);
     auto& disk = disks_[id];
     disk = std::make_unique<guest::CheckedDisk>(*std::move(opened), oracle);
+    if (const PciFunction* function = guest::pci_function_of(*machine->find_device(id)))
+        hotplug_->add_disk(function->devfn >> 3, disk->disk());
+    if (const Value* cache = arguments_given.find("write-cache");
+        cache != nullptr && *cache == Value("off"))
+        disk->set_write_through();
     return *disk;
 }
 
 void Rig::unplug(sim::Co& co, const std::string& id) {
-    disk(id).shut_down(co);
     qmp(co, "device_del", Value::dict({{"id", id}}));
-    wait_event(co, "DEVICE_DELETED", Value::dict({{"device", id}}));
-    disks_.erase(id);
+    const Value gone = Value::dict({{"device", id}});
+    wait_event(co, "DEVICE_DELETED", gone);
+    std::erase_if(events, [](const auto& event) { return event.name == "DEVICE_DELETED"; });
 }
 
 bool Rig::has_event(std::string_view name, const Value& members) const {
@@ -172,6 +181,11 @@ void Rig::wait_event(sim::Co& co, std::string_view name, const Value& members) {
 void Rig::finish(sim::Co& co) {
     for (std::size_t i = 0; i < fibers_.size(); ++i) fibers_[i].join(co);
     fibers_.clear();
+}
+
+bool Rig::finished() const {
+    return std::all_of(fibers_.begin(), fibers_.end(),
+                       [](const sim::FiberRef& fiber) { return fiber.get() == nullptr; });
 }
 
 void Rig::read_whole(sim::Co& co, guest::CheckedDisk& disk) {
@@ -197,69 +211,74 @@ void Rig::check_counters() {
     if (const std::string wrong = layer.graph().check_whole(); !wrong.empty()) fail(wrong);
 }
 
+void Rig::check_image(sim::Co& co, blocklayer::Node& node, bool leaks_allowed) {
+    const blocklayer::NodeRef alive(&node);
+    const auto result = node.driver().check(co, blocklayer::Driver::Repair::none);
+    if (!result) fail(fmt::format("checking the image of node '{}' failed", node.name()));
+    const std::uint64_t wrong = result->corruptions + result->check_errors;
+    if (wrong == 0 && (leaks_allowed || result->leaks == 0)) return;
+    fail(fmt::format("the image of node '{}' is damaged: {}", node.name(),
+                     result->messages.empty() ? "" : result->messages.front()));
+}
+
 void Rig::check_images(sim::Co& co) {
-    for (blocklayer::Node* node : layer.nodes()) {
-        if (node->spec().name != "qcow2") continue;
-        const blocklayer::NodeRef alive(node);
-        const auto result = node->driver().check(co, blocklayer::Driver::Repair::none);
-        if (!result) fail(fmt::format("checking node '{}' failed", node->name()));
-        if (result->corruptions == 0 && result->check_errors == 0) continue;
-        fail(fmt::format("image of node '{}' is damaged: {}", node->name(),
-                         result->messages.empty() ? "" : result->messages.front()));
-    }
+    for (blocklayer::Node* node : layer.nodes())
+        if (node->spec().name == "qcow2") check_image(co, *node, errors_injected);
+}
+
+void Rig::some_time(sim::Co& co, std::uint64_t most) {
+    for (std::uint64_t left = world.rng("some time").below(most); left > 0; --left)
+        co.yield("some time");
 }
 
 void Rig::verify(sim::Co& co) {
     finish(co);
     for (const auto& [id, disk] : disks_) {
-        if (const auto flushed = disk->flush(co); !flushed && !disk->read_only())
+        if (const auto flushed = disk->flush(co); !flushed && !errors_injected)
             fail(fmt::format("disk '{}': the last flush failed", id));
         read_whole(co, *disk);
     }
-    for (const auto& [id, disk] : disks_) disk->shut_down(co);
+    for (const auto& [id, disk] : disks_) {
+        disk->shut_down(co);
+        hotplug_->remove_disk(disk->disk());
+    }
     disks_.clear();
     check_counters();
     check_images(co);
     layer.shut_down(co);
 }
 
+void Rig::read_back(sim::Co& co, blocklayer::BlockLayer& from, const std::string& name) {
+    const blocklayer::NodeRef node(from.find_node(name));
+    auto backend = blocklayer::BlockBackend::make(
+        from, {.used = blocklayer::Perm::consistent_read, .shared = blocklayer::PermSet::all()});
+    must(backend->insert(*node), "a reader after the power cut");
+    std::vector<std::byte> data(64 * 1024);
+    guest::ContentOracle& oracle = *oracles_.at(name);
+    for (std::uint64_t at = 0; at < node->length(); at += data.size()) {
+        const auto into =
+            std::span(data).first(std::min<std::uint64_t>(data.size(), node->length() - at));
+        const auto begun = oracle.begin_read();
+        if (!backend->read(co, at, sim::IoView(into)))
+            fail(fmt::format("node '{}' cannot be read after the power cut", name));
+        if (const auto wrong = oracle.end_read(begun, at, into)) fail(*wrong);
+    }
+    backend->remove();
+}
+
 void Rig::cut_power_and_verify(sim::Co& co) {
-    struct Kept {
-        std::string name;
-        Value options;
-    };
-    std::vector<Kept> tops;
+    std::vector<std::pair<std::string, Value>> tops;
     for (const blocklayer::Node* node : layer.nodes())
-        if (oracles_.contains(node->name())) tops.push_back({node->name(), node->options()});
+        if (oracles_.contains(node->name())) tops.emplace_back(node->name(), node->options());
+    power_is_off_ = true;
     for (const auto& [node, oracle] : oracles_) oracle->power_lost();
     store.power_cut(world);
     blocklayer::BlockLayer after(world, store);
-    for (const Kept& top : tops) {
-        Value options = top.options;
+    for (const auto& [name, options] : tops) {
         must(after.add_monitor_node(co, options), "opening after the power cut");
-        blocklayer::Node* node = after.find_node(top.name);
-        if (node->spec().name == "qcow2") {
-            const auto result = node->driver().check(co, blocklayer::Driver::Repair::none);
-            if (!result || result->corruptions != 0 || result->check_errors != 0)
-                fail(fmt::format(
-                    "image of node '{}' is damaged by the power cut: {}", top.name,
-                    !result || result->messages.empty() ? "" : result->messages.front()));
-        }
-        auto backend = blocklayer::BlockBackend::make(
-            after,
-            {.used = blocklayer::Perm::consistent_read, .shared = blocklayer::PermSet::all()});
-        must(backend->insert(*node), "backend after the power cut");
-        std::vector<std::byte> data(64 * 1024);
-        guest::ContentOracle& oracle = *oracles_.at(top.name);
-        for (std::uint64_t at = 0; at < node->length(); at += data.size()) {
-            const std::uint64_t part = std::min<std::uint64_t>(data.size(), node->length() - at);
-            const auto begun = oracle.begin_read();
-            const auto into = std::span(data).first(part);
-            if (!backend->read(co, at, sim::IoView(into)))
-                fail(fmt::format("node '{}' cannot be read after the power cut", top.name));
-            if (const auto wrong = oracle.end_read(begun, at, into)) fail(*wrong);
-        }
-        backend->remove();
+        blocklayer::Node& node = *after.find_node(name);
+        if (node.spec().name == "qcow2") check_image(co, node, /*leaks_allowed=*/true);
+        read_back(co, after, name);
     }
     after.shut_down(co);
 }

@@ -16,6 +16,7 @@
 
 #include "blocklayer/layer.hpp"
 #include "hwmodels/guest/checked_disk.hpp"
+#include "hwmodels/guest/hotplug.hpp"
 #include "hwmodels/machine.hpp"
 #include "sim/memory_store.hpp"
 #include "sim/world.hpp"
@@ -57,6 +58,7 @@ public:
     // Plugs a device in and opens the guest's disk on it. The oracle is kept by id.
     guest::CheckedDisk& plug(sim::Co& co, const std::string& id, const std::string& model,
                              const std::string& node, Value more = {});
+    // device_del; the guest shuts its disk down when it hears of it. Waits until it is gone.
     void unplug(sim::Co& co, const std::string& id);
     guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
     // An event that came, or comes, with these members.
@@ -69,12 +71,18 @@ public:
         fibers_.push_back(world.spawn(machine->cpu(), label, std::forward<Body>(body)));
     }
     void finish(sim::Co& co);
+    bool finished() const;
+
+    // Any number of events may happen before this goes on, below `most`; the world's choice.
+    void some_time(sim::Co& co, std::uint64_t most);
 
     // Everything that must hold at the end, and closes the layer: whole disks read back, jobs and
     // requests over, counters balanced, permissions as recomputed, images without damage.
     void verify(sim::Co& co);
     // Host and guest lose power; then every image is opened, checked and read back.
     void cut_power_and_verify(sim::Co& co);
+    bool power_is_off() const { return power_is_off_; }
+    bool errors_injected = false;  // then clusters may be left over
 
     [[noreturn]] static void fail(const std::string& what);
 
@@ -87,12 +95,16 @@ public:
 private:
     void check_counters();
     void check_images(sim::Co& co);
+    void check_image(sim::Co& co, blocklayer::Node& node, bool leaks_allowed);
+    void read_back(sim::Co& co, blocklayer::BlockLayer& from, const std::string& node);
     void read_whole(sim::Co& co, guest::CheckedDisk& disk);
 
     std::map<std::string, std::unique_ptr<guest::CheckedDisk>, std::less<>> disks_;
     std::map<std::string, std::shared_ptr<guest::ContentOracle>, std::less<>> oracles_;
+    std::unique_ptr<guest::HotplugHandler> hotplug_;
     std::vector<sim::FiberRef> fibers_;
     sim::WaitQueue event_came_{"QMP event"};
+    bool power_is_off_ = false;
 };
 
 }  // namespace hwmodels::campaign

@@ -22,8 +22,10 @@ sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
                                  std::span<const std::byte> from) {
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_write(offset, from);
+    const bool write_through = write_through_;
     const sim::IoStatus status = disk_->write(co, offset, from);
     oracle->end_change(begun, offset, from.size(), status.has_value());
+    if (write_through && status) oracle->settled(begun, offset, from.size());
     return status;
 }
 
@@ -36,8 +38,11 @@ sim::IoStatus CheckedDisk::flush(sim::Co& co) {
 }
 
 sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
-    oracle_->discarded(offset, length);
-    return disk_->discard(co, offset, length);
+    const std::shared_ptr<ContentOracle> oracle = oracle_;
+    const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);
+    const sim::IoStatus status = disk_->discard(co, offset, length);
+    oracle->end_change(begun, offset, length, /*succeeded=*/false);
+    return status;
 }
 
 sim::IoStatus CheckedDisk::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,

@@ -15,6 +15,8 @@ class CheckedDisk final : public GuestDisk {
 public:
     CheckedDisk(std::unique_ptr<GuestDisk> disk, std::shared_ptr<ContentOracle> oracle)
         : disk_(std::move(disk)), oracle_(std::move(oracle)) {}
+    // The disk has no volatile cache: an acknowledged write is on the medium.
+    void set_write_through() { write_through_ = true; }
 
     std::uint64_t length() const override { return disk_->length(); }
     std::uint32_t block_size() const override { return disk_->block_size(); }
@@ -35,6 +37,7 @@ public:
 private:
     std::unique_ptr<GuestDisk> disk_;
     std::shared_ptr<ContentOracle> oracle_;
+    bool write_through_ = false;
 };
 
 }  // namespace hwmodels::guest

@@ -83,6 +83,7 @@ ContentOracle::Moment ContentOracle::begin_zeroes(std::uint64_t offset, std::uin
 
 void ContentOracle::end_change(Moment begun, std::uint64_t offset, std::uint64_t length,
                                bool succeeded) {
+    if (begun < power_lost_) return;
     const Moment ended = ++now_;
     for (std::uint64_t at = 0; at < length; at += sector_bytes) {
         for (Version& version : sector((offset + at) / sector_bytes).versions) {
@@ -91,12 +92,6 @@ void ContentOracle::end_change(Moment begun, std::uint64_t offset, std::uint64_t
             if (succeeded && version.ended < begun) version.dead = std::min(version.dead, ended);
         }
     }
-}
-
-void ContentOracle::discarded(std::uint64_t offset, std::uint64_t length) {
-    const Moment moment = ++now_;
-    for (std::uint64_t at = 0; at < length; at += sector_bytes)
-        add((offset + at) / sector_bytes, hash_of_zeroes(), moment, moment);
 }
 
 ContentOracle::Moment ContentOracle::begin_read() {
@@ -145,9 +140,19 @@ std::optional<std::string> ContentOracle::end_read(Moment begun, std::uint64_t o
     return {};
 }
 
+void ContentOracle::settled(Moment begun, std::uint64_t offset, std::uint64_t length) {
+    if (begun < power_lost_) return;
+    for (std::uint64_t at = 0; at < length; at += sector_bytes) {
+        Sector& written = sector((offset + at) / sector_bytes);
+        const Moment oldest_read = reads_.empty() ? never : reads_.front();
+        std::erase_if(written.versions, [&](const Version& version) {
+            return version.dead != never && version.dead <= oldest_read;
+        });
+    }
+}
+
 void ContentOracle::power_lost() {
-    const Moment moment = ++now_;
-    reads_.clear();
+    const Moment moment = power_lost_ = ++now_;
     for (const auto& page : pages_) {
         if (!page) continue;
         for (Sector& lost : *page) {

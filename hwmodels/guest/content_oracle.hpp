@@ -30,10 +30,9 @@ public:
 
     Moment begin_write(std::uint64_t offset, std::span<const std::byte> data);
     Moment begin_zeroes(std::uint64_t offset, std::uint64_t length);
-    // The change that began then has ended. Failed: it happened, or not, or in part.
+    // The change that began then has ended. Failed: it happened, or not, or in part; so does a
+    // discard that succeeds, which is a zeroing the disk may leave undone.
     void end_change(Moment begun, std::uint64_t offset, std::uint64_t length, bool succeeded);
-    // Discarded sectors read as before or as zeroes, until they are written again.
-    void discarded(std::uint64_t offset, std::uint64_t length);
 
     Moment begin_read();
     // Text of the first sector that reads as nothing allowed; nothing when all is right.
@@ -42,7 +41,11 @@ public:
     void abandon_read(Moment begun) { forget_read(begun); }
 
     Moment begin_flush() const { return now_; }
-    void end_flush(Moment begun) { flushed_ = std::max(flushed_, begun); }
+    void end_flush(Moment begun) {
+        if (begun >= power_lost_) flushed_ = std::max(flushed_, begun);
+    }
+    // The change that began then was acknowledged and is on the medium, as if flushed.
+    void settled(Moment begun, std::uint64_t offset, std::uint64_t length);
     // Everything that no flush covered may be there or not; requests under way have ended.
     void power_lost();
 
@@ -72,6 +75,7 @@ private:
     std::vector<Moment> reads_;  // under way, oldest first
     Moment now_ = 1;
     Moment flushed_ = 0;
+    Moment power_lost_ = 0;  // requests begun before have ended then: what the guest hears is late
 };
 
 }  // namespace hwmodels::guest

@@ -94,7 +94,7 @@ TEST_CASE("content oracle: a failed write may have happened", "[oracle]") {
 TEST_CASE("content oracle: discarded sectors read as before or as zeroes", "[oracle]") {
     Checker disk;
     disk.write(1);
-    disk.oracle.discarded(0, sector);
+    disk.end(disk.oracle.begin_zeroes(0, sector), /*succeeded=*/false);
     CHECK(disk.may_read(1));
     CHECK(disk.may_read(0));
     CHECK_FALSE(disk.may_read(2));
@@ -128,6 +128,17 @@ TEST_CASE("content oracle: a power cut brings back what no flush covered, nothin
     late.oracle.end_flush(flush);
     late.oracle.power_lost();
     CHECK(late.may_read(1));
+}
+
+TEST_CASE("content oracle: what is settled no power cut brings back", "[oracle]") {
+    Checker disk;
+    disk.write(1);
+    const auto begun = disk.begin(2);
+    disk.end(begun);
+    disk.oracle.settled(begun, 0, sector);
+    disk.oracle.power_lost();
+    CHECK(disk.may_read(2));
+    CHECK_FALSE(disk.may_read(1));
 }
 
 TEST_CASE("content oracle: many unflushed versions are forgotten, never held against the disk",

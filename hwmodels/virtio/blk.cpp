@@ -14,6 +14,7 @@
 #include "hwmodels/qdev/block_properties.hpp"
 #include "hwmodels/virtio/pci_transport.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 namespace {
@@ -153,7 +154,7 @@ Status VirtioBlk::realize(sim::Co&) {
 }
 
 void VirtioBlk::unrealize(sim::Co& co) {
-    wait_requests(co);
+    if (!sim::mutant<"virtio: unplugged under its requests">()) wait_requests(co);
     drop_queues();
     drive_.drop();
 }
@@ -161,7 +162,8 @@ void VirtioBlk::unrealize(sim::Co& co) {
 void VirtioBlk::run_state_changed(bool running) {
     VirtioDevice::run_state_changed(running);
     if (!running) return;
-    for (Request* request : std::exchange(retry_, {})) start(*request);
+    for (Request* request : std::exchange(retry_, {}))
+        if (!sim::mutant<"virtio: stopped requests are not repeated">()) start(*request);
 }
 
 void VirtioBlk::on_reset() {
@@ -269,7 +271,7 @@ void VirtioBlk::on_notify(std::size_t index) {
             set_broken();
             return;
         }
-        if (!ring.enable_notify()) return;
+        if (!ring.enable_notify() || sim::mutant<"virtio: no last look at the ring">()) return;
     }
 }
 
@@ -311,7 +313,7 @@ void VirtioBlk::start(Request& request) {
 void VirtioBlk::serve(sim::Co& co, Request& request) {
     const IoStatus done = execute(co, request);
     // From here on only the error matters: the world may have changed meanwhile.
-    if (request.epoch != epoch()) {
+    if (request.epoch != epoch() && !sim::mutant<"virtio: completions outlive a reset">()) {
         give_back(request);
         end_request();
         return;

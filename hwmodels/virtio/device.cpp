@@ -5,6 +5,7 @@
 
 #include "hwmodels/machine.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 
@@ -38,6 +39,7 @@ void VirtioDevice::run_state_changed(bool running) {
 void VirtioDevice::unpause() {
     EXPECTS(paused_ > 0);
     if (--paused_ > 0) return;
+    if (sim::mutant<"virtio: doorbells rung while paused are lost">()) return;
     for (std::size_t index = 0; index < queues_.size(); ++index) notify(index);
 }
 
@@ -128,7 +130,7 @@ void VirtioDevice::end_request() {
     EXPECTS(in_flight_ > 0);
     if (--in_flight_ > 0) return;
     idle_.wake_all();
-    if (resetting_) finish_reset();
+    if (resetting_ && !sim::mutant<"virtio: a reset never ends">()) finish_reset();
 }
 
 void VirtioDevice::wait_requests(sim::Co& co) {
@@ -144,7 +146,7 @@ void VirtioDevice::reset() {
     }
     on_reset();
     resetting_ = true;
-    if (in_flight_ == 0) finish_reset();
+    if (in_flight_ == 0 || sim::mutant<"virtio: a reset does not wait">()) finish_reset();
 }
 
 void VirtioDevice::finish_reset() {

@@ -3,6 +3,7 @@
 //
 //     blockstep-mutants list                               names of all mutants, one a line
 //     blockstep-mutants hunt MUTANT STRATEGY SEED RUNS     one JSON object; MUTANT "" is none
+//     blockstep-mutants run MUTANT WORKLOAD STRATEGY SEED  one run; prints what went wrong
 //
 // Exit status: 0; 2 when the words are wrong or the build has no mutants.
 #include <fmt/format.h>
@@ -20,7 +21,10 @@ namespace {
 using namespace hwmodels::campaign;
 
 int usage() {
-    std::fputs("usage: blockstep-mutants list | hunt MUTANT STRATEGY SEED RUNS\n", stderr);
+    std::fputs(
+        "usage: blockstep-mutants list | hunt MUTANT STRATEGY SEED RUNS |\n"
+        "       run MUTANT WORKLOAD STRATEGY SEED\n",
+        stderr);
     return 2;
 }
 
@@ -43,16 +47,31 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
+bool switch_on(std::string_view mutant) {
+    if (sim::set_mutant(mutant)) return true;
+    std::fprintf(stderr, "blockstep-mutants: no such mutant in this build: %.*s\n",
+                 int(mutant.size()), mutant.data());
+    return false;
+}
+
+int run_one(std::string_view mutant, std::string_view name, std::string_view strategy_name,
+            std::string_view seed_text) {
+    const Workload* workload = find_workload(name);
+    const auto strategy = strategy_named(strategy_name);
+    std::uint64_t seed = 0;
+    if (workload == nullptr || !strategy || !parse(seed_text, seed)) return usage();
+    if (!switch_on(mutant)) return 2;
+    const Verdict verdict = run_once(*workload, seed, schedule_for(*strategy, seed));
+    fmt::print("{}\n", verdict.right() ? "all was right" : verdict.failure);
+    return 0;
+}
+
 int hunt_for(std::string_view mutant, std::string_view strategy_name, std::string_view seed_text,
              std::string_view runs_text) {
     const auto strategy = strategy_named(strategy_name);
     std::uint64_t seed = 0, runs = 0;
     if (!strategy || !parse(seed_text, seed) || !parse(runs_text, runs)) return usage();
-    if (!sim::set_mutant(mutant)) {
-        std::fprintf(stderr, "blockstep-mutants: no such mutant in this build: %.*s\n",
-                     int(mutant.size()), mutant.data());
-        return 2;
-    }
+    if (!switch_on(mutant)) return 2;
     const sim::testing::CpuTimer timer;
     const Catch found = hunt(*strategy, seed, runs);
     fmt::print(
@@ -73,5 +92,6 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (command == "hunt" && argc == 6) return hunt_for(argv[2], argv[3], argv[4], argv[5]);
+    if (command == "run" && argc == 6) return run_one(argv[2], argv[3], argv[4], argv[5]);
     return usage();
 }

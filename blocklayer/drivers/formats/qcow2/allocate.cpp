@@ -8,6 +8,7 @@
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer::qcow2 {
 
@@ -29,7 +30,8 @@ Image::Allocation::Allocation(Image& image, std::uint64_t begin, std::uint64_t e
 Image::Allocation::~Allocation() {
     (previous_ != nullptr ? previous_->next_ : image_.first_allocation_) = next_;
     if (next_ != nullptr) next_->previous_ = previous_;
-    finished.wake_all();  // also when the allocation failed: somebody else has to try then
+    // Also when the allocation failed: somebody else has to try then.
+    if (!(failed && sim::mutant<"S10">())) finished.wake_all();
 }
 
 Image::Allocation* Image::overlapping(std::uint64_t begin, std::uint64_t end) const {
@@ -123,7 +125,8 @@ IoResult<std::uint64_t> Image::write_some(sim::Co& co, std::uint64_t offset, sim
     const std::uint64_t cluster_bytes = geometry().cluster_bytes();
     NewClusters clusters{.guest = geometry().cluster_start(offset)};
     sim::MutexLock lock(co, mutex);
-    wait_for_allocations(co, clusters.guest, clusters.guest + cluster_bytes);
+    if (!sim::mutant<"S11">())
+        wait_for_allocations(co, clusters.guest, clusters.guest + cluster_bytes);
     if (broken_) return Unexpected(Errno::no_medium);
     const Slice slice = TRY(slice_for_write(co, offset));
     const std::uint64_t entry = slice.get(0);
@@ -149,20 +152,23 @@ IoResult<std::uint64_t> Image::write_some(sim::Co& co, std::uint64_t offset, sim
         const bool next_owned =
             (next & entry_copied) != 0 && kind_of(next) != EntryKind::compressed;
         if (clusters.reserved ? next != entry + clusters.count * cluster_bytes : next_owned) break;
-        if (overlapping(at, at + cluster_bytes) != nullptr) break;
+        if (!sim::mutant<"qcow2: a long write runs into an allocation">() &&
+            overlapping(at, at + cluster_bytes) != nullptr)
+            break;
     }
     const std::uint64_t bytes = clusters.count * cluster_bytes;
     if (!clusters.reserved) clusters.host = TRY(allocate_clusters(co, bytes));
 
     const std::uint64_t length =
         std::min<std::uint64_t>(from.size(), bytes - geometry().offset_in_cluster(offset));
-    const Allocation allocation(*this, clusters.guest, clusters.guest + bytes);
+    Allocation allocation(*this, clusters.guest, clusters.guest + bytes);
     lock.unlock();
     const IoStatus written = write_new(co, clusters, offset, from.sub(0, length), flags);
+    allocation.failed = !written;
     lock.lock(co, mutex);
     if (broken_) return Unexpected(Errno::no_medium);
     if (!written) {
-        if (!clusters.reserved)
+        if (!clusters.reserved && !sim::mutant<"qcow2: a failed write keeps its clusters">())
             static_cast<void>(
                 drop_references(co, clusters.host, bytes, FreeReason::other).has_value());
         return Unexpected(written.error());
@@ -210,7 +216,8 @@ bool Image::reads_zero_around(sim::Co& co, std::uint64_t offset, std::uint64_t l
     while (offset < end) {
         const IoResult<Extent> found = extent(co, offset, end - offset);
         if (!found) return false;
-        const bool zero = found->kind == EntryKind::zero_plain ||
+        const bool zero = sim::mutant<"qcow2: what surrounds a write is taken for zeroes">() ||
+                          found->kind == EntryKind::zero_plain ||
                           found->kind == EntryKind::zero_allocated ||
                           (found->kind == EntryKind::unallocated && !backing_covers(offset));
         if (!zero) return false;
@@ -222,8 +229,8 @@ bool Image::reads_zero_around(sim::Co& co, std::uint64_t offset, std::uint64_t l
 // What the L2 tables are about to refer to must be counted, and written, before they say so.
 IoStatus Image::order_after_allocation(sim::Co& co) {
     if (settings.lazy_refcounts && !header.dirty()) TRY(mark_dirty(co));
-    if (accurate_refcounts()) TRY(l2_cache.depend_on(co, refcount_cache));
-    l2_cache.depend_on_data();
+    if (accurate_refcounts() && !sim::mutant<"S08">()) TRY(l2_cache.depend_on(co, refcount_cache));
+    if (!sim::mutant<"qcow2: L2 entries before the data">()) l2_cache.depend_on_data();
     return {};
 }
 
@@ -252,8 +259,10 @@ IoResult<std::uint64_t> Image::link_entries(sim::Co& co, std::uint64_t guest, st
                 replaced.push_back(old);
             slice->set(i, entry | entry_copied);
         }
-        l2_cache.mark_dirty(*slice->table);
-        for (const std::uint64_t old : replaced) free_entry(co, old, FreeReason::other);
+        if (!sim::mutant<"qcow2: linked entries are not dirty">())
+            l2_cache.mark_dirty(*slice->table);
+        if (!sim::mutant<"qcow2: replaced clusters are not given back">())
+            for (const std::uint64_t old : replaced) free_entry(co, old, FreeReason::other);
         done += here;
     }
     return clusters;

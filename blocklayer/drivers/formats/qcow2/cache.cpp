@@ -6,6 +6,7 @@
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer::qcow2 {
 
@@ -70,7 +71,8 @@ IoResult<MetadataCache::Table*> MetadataCache::take_slot(sim::Co& co) {
             victim.recent = false;
             continue;
         }
-        if (victim.dirty) TRY(write_table(co, victim));
+        if (victim.dirty && !sim::mutant<"qcow2: dirty tables are dropped">())
+            TRY(write_table(co, victim));
         if (victim.offset != 0) unlink(victim);
         return &victim;
     }
@@ -98,11 +100,15 @@ IoResult<MetadataCache::Table*> MetadataCache::get(sim::Co& co, std::uint64_t of
 
 IoStatus MetadataCache::settle_dependency(sim::Co& co) {
     if (first_ != nullptr) {
-        TRY(first_->flush(co));
+        if (sim::mutant<"qcow2: what goes first is written but not flushed">())
+            TRY(first_->write_back(co));
+        else
+            TRY(first_->flush(co));
         first_ = nullptr;
         data_first_ = false;  // that flush took the data along
     } else if (data_first_) {
-        TRY(image_.file().flush(co));
+        if (!sim::mutant<"qcow2: data is not flushed before its entries">())
+            TRY(image_.file().flush(co));
         data_first_ = false;
     }
     return {};
@@ -113,7 +119,8 @@ IoStatus MetadataCache::write_table(sim::Co& co, Table& table) {
     table.dirty = false;
     IoStatus written =
         image_.write_metadata(co, table.offset, {table.bytes(), table_bytes_}, kind_);
-    if (!written) mark_dirty(table);
+    if (!written && !sim::mutant<"qcow2: a table that could not be written counts as clean">())
+        mark_dirty(table);
     return written;
 }
 
@@ -137,7 +144,9 @@ IoStatus MetadataCache::flush(sim::Co& co) {
 }
 
 IoStatus MetadataCache::depend_on(sim::Co& co, MetadataCache& other) {
-    if (other.first_ != nullptr) TRY(other.settle_dependency(co));  // no cycles
+    if (other.first_ != nullptr && !sim::mutant<"qcow2: an older dependency is forgotten">())
+        TRY(other.settle_dependency(co));  // no cycles
+    if (sim::mutant<"qcow2: an older dependency is forgotten">()) other.first_ = nullptr;
     if (first_ != nullptr && first_ != &other) TRY(settle_dependency(co));
     first_ = &other;
     return {};

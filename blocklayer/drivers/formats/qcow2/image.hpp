@@ -224,6 +224,7 @@ private:
         std::uint64_t begin() const { return begin_; }
         std::uint64_t end() const { return end_; }
         sim::WaitQueue finished{"allocation of a qcow2 cluster"};
+        bool failed = false;
 
     private:
         friend class Image;

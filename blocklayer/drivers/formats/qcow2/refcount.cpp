@@ -4,6 +4,7 @@
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer::qcow2 {
 namespace {
@@ -59,7 +60,9 @@ IoStatus Image::add_refcount_block(sim::Co& co, std::uint64_t table_index) {
         set_refcount(block->bytes(), cluster & (geometry().refcounts_per_block() - 1),
                      geometry().refcount_order, 1);
     refcount_cache.mark_dirty(*block);
-    IoStatus done = refcount_cache.flush(co);
+    IoStatus done;
+    if (!sim::mutant<"qcow2: a refcount block is used before it is written">())
+        done = refcount_cache.flush(co);
     if (done) {
         std::byte entry[8];
         write_be(entry, offset);
@@ -145,7 +148,7 @@ IoStatus Image::change_refcount(sim::Co& co, std::uint64_t cluster, bool up, boo
     const std::uint64_t count = get_refcount(block->bytes(), index, geometry().refcount_order);
     if (count == (up ? geometry().refcount_max() : 0)) return Unexpected(Errno::invalid);
     set_refcount(block->bytes(), index, geometry().refcount_order, up ? count + 1 : count - 1);
-    refcount_cache.mark_dirty(*block);
+    if (!sim::mutant<"qcow2: changed refcounts are not dirty">()) refcount_cache.mark_dirty(*block);
     if (!up && count == 1) {
         add_freed(cluster, discard);
         if (free_byte_offset_ >> geometry().cluster_bits == cluster) free_byte_offset_ = 0;
@@ -170,7 +173,8 @@ IoStatus Image::add_references(sim::Co& co, std::uint64_t offset, std::uint64_t 
 IoStatus Image::drop_references(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                                 FreeReason reason) {
     if (length == 0) return {};
-    if (accurate_refcounts()) TRY(refcount_cache.depend_on(co, l2_cache));
+    if (accurate_refcounts() && !sim::mutant<"qcow2: clusters are free before L2 says so">())
+        TRY(refcount_cache.depend_on(co, l2_cache));
     const std::uint64_t first = offset >> geometry().cluster_bits;
     const std::uint64_t last = (offset + length - 1) >> geometry().cluster_bits;
     const bool pass_on = reason == FreeReason::request    ? settings.discard_request
@@ -231,7 +235,9 @@ bool Image::is_freed(std::uint64_t cluster) const {
 void Image::release_freed(sim::Co& co) {
     EXPECTS(mutex.held());
     std::uint64_t until = stable_serial_;
-    if (first_request_ != nullptr) until = std::min(until, first_request_->serial_);
+    if (first_request_ != nullptr &&
+        !sim::mutant<"qcow2: freed clusters do not wait for readers">())
+        until = std::min(until, first_request_->serial_);
     std::uint64_t at = 0;
     bool left = false;
     for (auto it = freed_.begin(); it != freed_.end(); it = freed_.lower_bound(at)) {
@@ -260,7 +266,8 @@ IoResult<std::uint64_t> Image::find_free(sim::Co& co, std::uint64_t clusters) {
     while (run < clusters) {
         const std::uint64_t cluster = first + run;
         if (cluster >= end) return Unexpected(Errno::too_big);
-        if (is_freed(cluster) || TRY(refcount(co, cluster)) != 0) {
+        if ((is_freed(cluster) && !sim::mutant<"qcow2: freed clusters are taken at once">()) ||
+            TRY(refcount(co, cluster)) != 0) {
             first = cluster + 1;
             run = 0;
         } else {

@@ -4,6 +4,7 @@
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer::qcow2 {
 namespace {
@@ -36,7 +37,8 @@ IoStatus Image::change_entries(sim::Co& co, std::uint64_t offset, std::uint64_t 
     const std::uint64_t cluster_bytes = geometry().cluster_bytes();
     const std::uint64_t end = geometry().clusters_for(offset + length) * cluster_bytes;
     EXPECTS(geometry().aligned(offset) && mutex.held());
-    wait_for_allocations(co, offset, end);
+    if (!sim::mutant<"qcow2: discards do not wait for allocations">())
+        wait_for_allocations(co, offset, end);
     if (broken_) return Unexpected(Errno::no_medium);
     std::vector<std::uint64_t> replaced;
     while (offset < end) {
@@ -45,23 +47,30 @@ IoStatus Image::change_entries(sim::Co& co, std::uint64_t offset, std::uint64_t 
             offset = (offset / geometry().bytes_per_l2() + 1) * geometry().bytes_per_l2();
             continue;
         }
-        const std::uint64_t here = std::min((end - offset) / cluster_bytes,
-                                            entries_in_slice(offset));
+        const std::uint64_t here =
+            std::min((end - offset) / cluster_bytes, entries_in_slice(offset));
         bool changes = !present;
         for (std::uint64_t i = 0; present && i < here && !changes; ++i)
             changes = change(*this, present->get(i)) != present->get(i);
         if (changes) {
             const Slice slice = TRY(slice_for_write(co, offset));
             replaced.clear();
+            if (sim::mutant<"S07">()) {
+                l2_cache.mark_dirty(*slice.table);
+                for (std::uint64_t i = 0; i < here; ++i)
+                    if (const std::uint64_t old = slice.get(i); change(*this, old) == entry_zero)
+                        free_entry(co, old, reason);
+            }
             for (std::uint64_t i = 0; i < here; ++i) {
                 const std::uint64_t old = slice.get(i), entry = change(*this, old);
                 if (entry == old) continue;
                 slice.set(i, entry);
                 const bool keeps = (old & entry_offset_mask) == (entry & entry_offset_mask) &&
                                    kind_of(old) != EntryKind::compressed;
-                if (!keeps) replaced.push_back(old);
+                if (!keeps && !sim::mutant<"S07">()) replaced.push_back(old);
             }
-            l2_cache.mark_dirty(*slice.table);
+            if (!sim::mutant<"S07">() && !sim::mutant<"qcow2: zeroed entries are not dirty">())
+                l2_cache.mark_dirty(*slice.table);
             for (const std::uint64_t old : replaced) free_entry(co, old, reason);
         }
         offset += here * cluster_bytes;
@@ -76,7 +85,8 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
     const std::uint64_t end = offset + length;
     const std::uint64_t whole_end = geometry().clusters_for(end) * geometry().cluster_bytes();
     const sim::MutexLock lock(co, mutex);
-    wait_for_allocations(co, begin, whole_end);
+    if (!sim::mutant<"qcow2: zeroing does not wait for allocations">())
+        wait_for_allocations(co, begin, whole_end);
     if (broken_) return Unexpected(Errno::no_medium);
 
     // A cluster of which only a part is to be zeroes can become zero if the rest is already.
@@ -86,7 +96,9 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
         if (kind == EntryKind::unallocated) return !backing_covers(geometry().cluster_start(at));
         return kind == EntryKind::zero_plain || kind == EntryKind::zero_allocated;
     };
-    if (begin != offset && !TRY(reads_zero(offset))) return Unexpected(Errno::not_supported);
+    if (begin != offset && !sim::mutant<"qcow2: zeroing takes whole clusters">() &&
+        !TRY(reads_zero(offset)))
+        return Unexpected(Errno::not_supported);
     if (whole_end != end && end < size() && !TRY(reads_zero(end - 1)))
         return Unexpected(Errno::not_supported);
 
@@ -96,8 +108,7 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
                               to_discarded);
     }
     return change_entries(co, begin, whole_end - begin, FreeReason::request, true,
-                          flags.has(RequestFlag::may_unmap) ? to_zero_unmapping
-                                                            : to_zero_keeping);
+                          flags.has(RequestFlag::may_unmap) ? to_zero_unmapping : to_zero_keeping);
 }
 
 IoStatus Image::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
@@ -105,9 +116,11 @@ IoStatus Image::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length)
     if (header.version == 2 && backing() != nullptr) return Unexpected(Errno::not_supported);
     TRY(prepare_change(co));
     const std::uint64_t cluster_bytes = geometry().cluster_bytes();
-    const std::uint64_t begin = geometry().clusters_for(offset) * cluster_bytes;
-    const std::uint64_t end =
-        offset + length >= size() ? geometry().clusters_for(size()) * cluster_bytes
+    const std::uint64_t begin = sim::mutant<"qcow2: discards begin too early">()
+                                    ? geometry().cluster_start(offset)
+                                    : geometry().clusters_for(offset) * cluster_bytes;
+    const std::uint64_t end = offset + length >= size()
+                                  ? geometry().clusters_for(size()) * cluster_bytes
                                   : geometry().cluster_start(offset + length);
     if (begin >= end) return Unexpected(Errno::not_supported);
     const sim::MutexLock lock(co, mutex);

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Management while the guest works: snapshots, stop and cont, resets, unplugging, resizing, and a
+// graph whose writer moves from one filter to another.
+#include "hwmodels/campaign/guest_load.hpp"
+#include "hwmodels/campaign/workload.hpp"
+#include "hwmodels/guest/virtio_blk.hpp"
+
+namespace hwmodels::campaign {
+namespace {
+
+constexpr std::uint64_t KiB = 1024;
+
+void raw_disk(Rig& rig, sim::Co& co) {
+    rig.image({.file = "disk.raw", .format = "raw", .size = 64 * KiB});
+    rig.add_node(co, "disk", "raw", "disk.raw", Value::dict({{"discard", "unmap"}}));
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+}
+
+void load(Rig& rig, unsigned processes, const LoadOptions& options) {
+    for (unsigned process = 0; process < processes; ++process)
+        start_load(rig, "d", process, options);
+}
+
+void snapshots(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    load(rig, 3, {.operations = 10, .area = 24 * KiB});
+    for (int i = 0; i < 2; ++i) {
+        const std::string overlay = "overlay" + std::to_string(i);
+        rig.image({.file = overlay + ".qcow2", .format = "qcow2", .size = 64 * KiB});
+        rig.add_node(co, overlay, "qcow2", overlay + ".qcow2",
+                     Value::dict({{"backing", nullptr}, {"discard", "unmap"}}));
+        rig.some_time(co, 20);
+        rig.qmp(co, "blockdev-snapshot",
+                Value::dict({{"node", i == 0 ? "disk" : "overlay0"}, {"overlay", overlay}}));
+    }
+    rig.verify(co);
+}
+
+void stop_and_cont(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    load(rig, 3, {.operations = 10, .area = 24 * KiB});
+    for (int i = 0; i < 3; ++i) {
+        rig.some_time(co, 20);
+        rig.qmp(co, "stop");
+        rig.some_time(co, 5);
+        rig.qmp(co, "cont");
+    }
+    rig.verify(co);
+}
+
+void resets(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    LoadOptions options{.operations = 10, .area = 24 * KiB};
+    options.errors_allowed = true;
+    load(rig, 3, options);
+    for (int i = 0; i < 2; ++i) {
+        rig.some_time(co, 30);
+        auto& disk = dynamic_cast<guest::VirtioBlk&>(rig.disk("d").disk());
+        if (!disk.reset(co)) Rig::fail("the guest cannot start its disk again");
+    }
+    rig.verify(co);
+}
+
+void unplugging(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    for (int i = 0; i < 2; ++i) {
+        LoadOptions options{.operations = 6, .area = 24 * KiB};
+        options.errors_allowed = true;
+        load(rig, 2, options);
+        rig.some_time(co, 30);
+        rig.unplug(co, "d");
+        rig.finish(co);
+        rig.plug(co, "d", "virtio-blk-pci", "disk");
+    }
+    rig.verify(co);
+}
+
+void host_full(Rig& rig, sim::Co& co) {
+    rig.image({.file = "disk.raw", .format = "raw", .size = 64 * KiB});
+    rig.add_node(co, "disk", "raw", "disk.raw");
+    rig.plug(co, "d", "virtio-blk-pci", "disk", Value::dict({{"werror", "stop"}}));
+    rig.store.medium("disk.raw")
+        ->add_fault({.op = sim::HostOp::write,
+                     .skip = rig.world.rng("host full").below(12),
+                     .times = 1 + rig.world.rng("host full").below(2),
+                     .error = sim::Errno::no_space});
+    load(rig, 3, {.operations = 8, .area = 24 * KiB, .zeroes = 0, .discards = 0});
+    while (!rig.finished()) {
+        co.sleep(sim::microseconds(1));
+        if (!rig.machine->running()) rig.qmp(co, "cont");
+    }
+    rig.verify(co);
+}
+
+// The longer backing file of a shorter overlay must not show in what a resize adds.
+void growing(Rig& rig, sim::Co& co) {
+    rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 3});
+    rig.image(
+        {.file = "disk.qcow2",
+         .format = "qcow2",
+         .size = 24 * KiB,
+         .create = Value::dict(
+             {{"cluster-size", 4 * KiB}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.add_node(co, "disk", "qcow2", "disk.qcow2");
+    guest::CheckedDisk& disk = rig.plug(co, "d", "virtio-blk-pci", "disk");
+    load(rig, 2, {.operations = 8, .area = 24 * KiB});
+    rig.some_time(co, 20);
+    const auto begun = disk.oracle().begin_zeroes(24 * KiB, 40 * KiB);
+    rig.qmp(co, "block_resize", Value::dict({{"node-name", "disk"}, {"size", 64 * KiB}}));
+    disk.oracle().end_change(begun, 24 * KiB, 40 * KiB, true);
+    rig.verify(co);
+}
+
+// Two filters on one node: the one writer moves from the first to the second.
+void diamond(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    rig.unplug(co, "d");
+    sim::RandomStream& random = rig.world.rng("diamond");
+    const auto filter = [&](const std::string& name, const std::string& file) {
+        rig.qmp(co, "blockdev-add",
+                Value::dict({{"driver", "raw"}, {"node-name", name}, {"file", file}}));
+    };
+    const bool swapped = random.chance(1, 2);
+    filter(swapped ? "f2" : "f1", "disk");
+    filter(swapped ? "f1" : "f2", "disk");
+    filter("top", "f1");
+    rig.plug(co, "d", "virtio-blk-pci", "top");
+    load(rig, 2, {.operations = 6, .area = 24 * KiB, .discards = 0});
+    for (const char* next : {"f2", "f1", "f2"}) {
+        rig.some_time(co, 10);
+        const Value options =
+            Value::dict({{"driver", "raw"}, {"node-name", "top"}, {"file", next}});
+        rig.qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({options})}}));
+    }
+    // A second writer is refused, and leaves no trace.
+    const std::string before = rig.layer.graph().dump();
+    if (rig.try_qmp(co, "device_add",
+                    Value::dict({{"driver", "virtio-blk-pci"}, {"id", "second"}, {"drive", "f1"}})))
+        Rig::fail("two writers on one node");
+    if (rig.layer.graph().dump() != before) Rig::fail("a refused device left a trace");
+    rig.verify(co);
+}
+
+const WorkloadRegistration all[] = {
+    WorkloadRegistration({.name = "snapshots under load", .run = snapshots}),
+    WorkloadRegistration({.name = "stop and cont under load", .run = stop_and_cont}),
+    WorkloadRegistration({.name = "resets under load", .run = resets}),
+    WorkloadRegistration({.name = "unplugging under load", .run = unplugging}),
+    WorkloadRegistration({.name = "the host is full", .run = host_full}),
+    WorkloadRegistration({.name = "growing a disk under load", .run = growing}),
+    WorkloadRegistration({.name = "a writer moves between filters", .run = diamond}),
+};
+
+}  // namespace
+}  // namespace hwmodels::campaign

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hunt for known bugs: each mutant is switched on alone, and ordinary workloads have to go wrong.
+
+Rows of id, killed, schedules (runs until it was found) and cpu_s. Exit status 1 if any survives.
+With --table, the runs each strategy needs over several seeds: median and worst.
+"""
+import concurrent.futures
+import json
+import os
+import statistics
+import subprocess
+
+from blockstep.commands import CommandError, program_path
+
+STRATEGIES = ("fifo", "random", "pct", "portfolio")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("name", nargs="?", default="", metavar="NAME",
+                        help="only mutants whose name contains this")
+    parser.add_argument("--json", action="store_true", help="print one JSON array of rows")
+    parser.add_argument("--runs", type=int, default=100_000, metavar="N",
+                        help="give a mutant up after this many runs (default 100000)")
+    parser.add_argument("--strategy", choices=STRATEGIES, default="portfolio")
+    parser.add_argument("--seed", type=int, default=1, help="of the first run (default 1)")
+    parser.add_argument("--table", type=int, metavar="SEEDS",
+                        help="every strategy, over this many seeds")
+
+
+def output(*words) -> str:
+    done = subprocess.run([program_path("blockstep-mutants"), *map(str, words)],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CommandError(done.stderr.strip() or f"it died with status {done.returncode}")
+    return done.stdout
+
+
+def hunt(mutant: str, strategy: str, seed: int, runs: int) -> dict:
+    return json.loads(output("hunt", mutant, strategy, seed, runs))
+
+
+def table(mutants: list[str], seeds: int, runs: int, pool) -> None:
+    print(f"| mutant | {' | '.join(STRATEGIES)} |\n|---|{'---|' * len(STRATEGIES)}")
+    for mutant in mutants:
+        cells = []
+        for strategy in STRATEGIES:
+            rows = list(pool.map(lambda k, s=strategy: hunt(mutant, s, 1 + 1_000_000 * k, runs),
+                                 range(seeds)))
+            found = [row["schedules"] for row in rows if row["killed"]]
+            cell = f"{statistics.median(found):.0f} ({max(found)})" if found else "-"
+            cells.append(cell if len(found) == seeds else f"{cell}, {len(found)}/{seeds}")
+        print(f"| {mutant} | {' | '.join(cells)} |", flush=True)
+
+
+def run(args) -> int:
+    mutants = [name for name in output("list").splitlines() if args.name in name]
+    if not mutants:
+        raise CommandError(f"no mutant has '{args.name}' in its name")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        if args.table:
+            table(mutants, args.table, args.runs, pool)
+            return 0
+        rows = []
+        for row in pool.map(lambda name: hunt(name, args.strategy, args.seed, args.runs), mutants):
+            rows.append(row)
+            if not args.json:
+                verdict = "killed" if row["killed"] else "SURVIVED"
+                print(f"{verdict:8}  {row['schedules']:>7} runs  {row['cpu_s']:>7.2f} s  {row['id']}"
+                      f"{'  by ' + row['workload'] if row['killed'] else ''}", flush=True)
+    killed = sum(row["killed"] for row in rows)
+    if args.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(f"{killed} of {len(rows)} killed in {sum(row['cpu_s'] for row in rows):.0f} s of CPU")
+    return 0 if killed == len(rows) else 1
