@@ -29,8 +29,8 @@ std::unique_ptr<sim::Schedule> schedule_for(Strategy strategy, std::uint64_t see
     return schedule_for(in_turn[seed % std::size(in_turn)], seed);
 }
 
-Catch hunt(Strategy strategy, std::uint64_t seed, std::uint64_t schedules_max) {
-    Catch found;
+Finding hunt(Strategy strategy, std::uint64_t seed, std::uint64_t schedules_max) {
+    Finding found;
     for (;; ++seed) {
         for (const Workload* workload : all_workloads()) {
             if (found.schedules == schedules_max) return found;

@@ -20,7 +20,7 @@ enum class Strategy : std::uint8_t {
 std::optional<Strategy> strategy_named(std::string_view name);
 std::unique_ptr<sim::Schedule> schedule_for(Strategy strategy, std::uint64_t seed);
 
-struct Catch {
+struct Finding {
     std::string workload;  // empty: nothing went wrong
     std::string failure;
     std::uint64_t seed = 0;
@@ -28,6 +28,6 @@ struct Catch {
 };
 
 // Seeds from `seed` on, each for every workload, at most so many runs.
-Catch hunt(Strategy strategy, std::uint64_t seed, std::uint64_t schedules_max);
+Finding hunt(Strategy strategy, std::uint64_t seed, std::uint64_t schedules_max);
 
 }  // namespace hwmodels::campaign

@@ -20,7 +20,7 @@ TEST_CASE("hunt: known bugs are found, and found again", "[campaign]") {
     for (const char* mutant : {"S08", "S10", "S11", "qcow2: dirty tables are dropped"}) {
         INFO(mutant);
         REQUIRE(sim::set_mutant(mutant));
-        const Catch first = hunt(Strategy::portfolio, 1, 400);
+        const Finding first = hunt(Strategy::portfolio, 1, 400);
         CHECK_FALSE(first.workload.empty());
         const Workload* workload = find_workload(first.workload);
         REQUIRE(workload != nullptr);

@@ -14,7 +14,6 @@
 
 #include "hwmodels/campaign/hunt.hpp"
 #include "sim/mutant.hpp"
-#include "sim/testing/bench.hpp"
 
 namespace {
 
@@ -72,14 +71,12 @@ int hunt_for(std::string_view mutant, std::string_view strategy_name, std::strin
     std::uint64_t seed = 0, runs = 0;
     if (!strategy || !parse(seed_text, seed) || !parse(runs_text, runs)) return usage();
     if (!switch_on(mutant)) return 2;
-    const sim::testing::CpuTimer timer;
-    const Catch found = hunt(*strategy, seed, runs);
+    const Finding found = hunt(*strategy, seed, runs);
     fmt::print(
-        "{{\"id\": \"{}\", \"killed\": {}, \"schedules\": {}, \"cpu_s\": {:.3f}, "
+        "{{\"id\": \"{}\", \"killed\": {}, \"schedules\": {}, "
         "\"workload\": \"{}\", \"seed\": {}, \"failure\": \"{}\"}}\n",
-        escaped(mutant), !found.workload.empty(), found.schedules, timer.seconds(),
-        escaped(found.workload), found.seed,
-        escaped(std::string_view(found.failure).substr(0, found.failure.find('\n'))));
+        escaped(mutant), !found.workload.empty(), found.schedules, escaped(found.workload),
+        found.seed, escaped(std::string_view(found.failure).substr(0, found.failure.find('\n'))));
     return 0;
 }
 

@@ -27,16 +27,22 @@ def add_arguments(parser) -> None:
                         help="every strategy, over this many seeds")
 
 
-def output(*words) -> str:
-    done = subprocess.run([program_path("blockstep-mutants"), *map(str, words)],
-                          capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise CommandError(done.stderr.strip() or f"it died with status {done.returncode}")
-    return done.stdout
+def output(*words) -> tuple[str, float]:
+    """What the program prints, and the CPU seconds it took."""
+    process = subprocess.Popen([program_path("mutants"), *map(str, words)],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process.stdout, process.stderr:
+        text, complaint = process.stdout.read(), process.stderr.read()
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise CommandError(complaint.strip() or f"it died with status {process.returncode}")
+    return text, used.ru_utime + used.ru_stime
 
 
 def hunt(mutant: str, strategy: str, seed: int, runs: int) -> dict:
-    return json.loads(output("hunt", mutant, strategy, seed, runs))
+    text, cpu_s = output("hunt", mutant, strategy, seed, runs)
+    return json.loads(text) | {"cpu_s": round(cpu_s, 3)}
 
 
 def table(mutants: list[str], seeds: int, runs: int, pool) -> None:
@@ -53,7 +59,7 @@ def table(mutants: list[str], seeds: int, runs: int, pool) -> None:
 
 
 def run(args) -> int:
-    mutants = [name for name in output("list").splitlines() if args.name in name]
+    mutants = [name for name in output("list")[0].splitlines() if args.name in name]
     if not mutants:
         raise CommandError(f"no mutant has '{args.name}' in its name")
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -65,8 +71,9 @@ def run(args) -> int:
             rows.append(row)
             if not args.json:
                 verdict = "killed" if row["killed"] else "SURVIVED"
-                print(f"{verdict:8}  {row['schedules']:>7} runs  {row['cpu_s']:>7.2f} s  {row['id']}"
-                      f"{'  by ' + row['workload'] if row['killed'] else ''}", flush=True)
+                by = f"  by {row['workload']}" if row["killed"] else ""
+                print(f"{verdict:8}  {row['schedules']:>7} runs  {row['cpu_s']:>7.2f} s  "
+                      f"{row['id']}{by}", flush=True)
     killed = sum(row["killed"] for row in rows)
     if args.json:
         print(json.dumps(rows, indent=1))
