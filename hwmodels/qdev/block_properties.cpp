@@ -63,23 +63,29 @@ std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<Pro
     return a;
 }
 
-// All guest devices over one node run in one thread: the node cannot be in two.
-Status Drive::check_thread(sim::Thread& thread) const {
+// All guest devices over one node run in one thread: the node cannot be in two. nullptr: there is
+// no other one.
+sim::Thread* Drive::thread_of_others() const {
     blocklayer::BlockLayer& layer = device_.machine().layer();
     for (const BlockBackend* other : layer.backends()) {
         if (other == backend_ || !other->has_device() || other->node() == nullptr) continue;
-        if (&other->thread() == &thread) continue;
         if (layer.graph().reaches(*other->node(), *backend_->node()) ||
             layer.graph().reaches(*backend_->node(), *other->node()))
-            return failure("Cannot change iothread of active block backend");
+            return &other->thread();
     }
-    return {};
+    return nullptr;
+}
+
+// A device inside another has no id: it is known by its path.
+std::string Drive::device_id() const {
+    return device_.backend_path() == device_.path() ? device_.id() : std::string();
 }
 
 Status Drive::attach(std::string_view name, std::string_view model, sim::Thread& thread,
-                     blocklayer::DeviceCallbacks callbacks) {
+                     blocklayer::DeviceCallbacks callbacks, OtherThread other_thread) {
     EXPECTS(backend_ == nullptr);
     blocklayer::BlockLayer& layer = device_.machine().layer();
+    sim::Thread* runs_in = &thread;
     backend_ = layer.find_backend(name);
     if (backend_ != nullptr && backend_->has_device()) {
         backend_ = nullptr;
@@ -92,15 +98,19 @@ Status Drive::attach(std::string_view name, std::string_view model, sim::Thread&
         owned_ = BlockBackend::make(layer, {});
         backend_ = owned_.get();
         Status inserted = backend_->insert(*node);
-        if (inserted) inserted = check_thread(thread);
+        if (inserted) {
+            if (sim::Thread* others = thread_of_others(); others != nullptr) runs_in = others;
+            if (runs_in != &thread && other_thread == OtherThread::refuse)
+                inserted = failure("Cannot change iothread of active block backend");
+        }
         if (!inserted) {
             backend_ = nullptr;
             owned_.reset();
             return inserted;
         }
     }
-    backend_->set_thread(thread);
-    return backend_->attach_device(device_.id(), device_.backend_path(), std::move(callbacks));
+    backend_->set_thread(*runs_in);
+    return backend_->attach_device(device_id(), device_.backend_path(), std::move(callbacks));
 }
 
 Status Drive::attach_empty(sim::Thread& thread, blocklayer::DeviceCallbacks callbacks) {
@@ -108,7 +118,7 @@ Status Drive::attach_empty(sim::Thread& thread, blocklayer::DeviceCallbacks call
     owned_ = BlockBackend::make(device_.machine().layer(), {});
     backend_ = owned_.get();
     backend_->set_thread(thread);
-    return backend_->attach_device(device_.id(), device_.backend_path(), std::move(callbacks));
+    return backend_->attach_device(device_id(), device_.backend_path(), std::move(callbacks));
 }
 
 Status Drive::check_sizes() {

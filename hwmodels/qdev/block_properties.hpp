@@ -24,6 +24,8 @@ std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<Pro
 
 enum class Resizable : bool { no, yes };
 enum class ReadOnlyMedium : bool { no, yes };
+// What a device does about a node whose devices run in another thread.
+enum class OtherThread : bool { refuse, join };
 
 // The drive of one device: an anonymous backend over a node, or a named one that already exists.
 class Drive {
@@ -33,7 +35,8 @@ public:
 
     // errors: Property 'M.drive' can't find value 'x'; the backend has a device; iothreads differ.
     blocklayer::Status attach(std::string_view name, std::string_view model, sim::Thread& thread,
-                              blocklayer::DeviceCallbacks callbacks);
+                              blocklayer::DeviceCallbacks callbacks,
+                              OtherThread other_thread = OtherThread::refuse);
     // A backend without a medium, for drives that may be empty.
     blocklayer::Status attach_empty(sim::Thread& thread, blocklayer::DeviceCallbacks callbacks);
     // The common block properties checked and applied; the permissions taken.
@@ -50,7 +53,8 @@ public:
 
 private:
     blocklayer::Status check_sizes();
-    blocklayer::Status check_thread(sim::Thread& thread) const;
+    sim::Thread* thread_of_others() const;
+    std::string device_id() const;
 
     Device& device_;
     std::unique_ptr<blocklayer::BlockBackend> owned_;

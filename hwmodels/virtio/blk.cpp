@@ -108,7 +108,8 @@ Status VirtioBlk::set_drive(std::string_view name) {
     return drive_.attach(name, "virtio-blk-device", thread,
                          {.drained_begin = [this] { pause(); },
                           .drained_end = [this] { unpause(); },
-                          .resized = [this] { config_changed(); }});
+                          .resized = [this] { config_changed(); }},
+                         OtherThread::join);
 }
 
 Status VirtioBlk::check_properties() const {

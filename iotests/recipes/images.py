@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image files recipes work on, made by the real tools once and copied for each recipe."""
+import pathlib
 import subprocess
 import tempfile
 
@@ -32,6 +33,9 @@ class Images:
     def __init__(self):
         self._directory = tempfile.TemporaryDirectory()
         make(self._directory.name)
+
+    def paths(self):
+        return sorted(pathlib.Path(self._directory.name).iterdir())
 
     def copy_to(self, directory):
         # Reflinks and sparse copies: most bytes of these files are holes.

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recipes are written in: a program to give commands to, and short names for what they need.
 
-A recipe is a function of a Player. It says what must be accepted (ok, file, qcow2, disk ...) and what
-must be refused, with which words (refused). Parties of a conflict are written as in the fact sheet:
-`N:q0@file` a node, `B:D@root` a block device, `B:@root` an unnamed one, `J:commit/c0@base` a job.
+A recipe is a function of a Player. It says what must be accepted (ok, file, qcow2, disk ...) and
+what must be refused, with which words (refused). Parties of a conflict are written as in the fact
+sheet: `N:q0@file` a node, `B:D@root` a block device, `B:@root` an unnamed one, `J:commit/c0@base` a
+job.
 """
 import contextlib
 import re
@@ -42,7 +43,7 @@ class Player:
         self._described = {}    # device id -> as messages name it
         self._buses = 0
 
-    # ---- commands ---------------------------------------------------------------------------------
+    # ---- commands ------------------------------------------------------------------------------
 
     def ok(self, command, arguments=None):
         reply = self.program.execute(command, arguments)
@@ -55,6 +56,9 @@ class Player:
         desc = re.sub(r"#block\d+", "#blk", reply["error"]["desc"])
         same(desc, text, f"{command} {arguments}")
         same(reply["error"]["class"], "GenericError", command)
+
+    def refused_as(self, error_class, command, arguments=None):
+        same(self.program.execute(command, arguments)["error"]["class"], error_class, command)
 
     def hmp(self, line):
         return self.ok("human-monitor-command", {"command-line": line}).strip()
@@ -75,7 +79,7 @@ class Player:
         return (f"Permission conflict on node '{node}': permissions '{permissions}' are both "
                 f"required by {party(requires)} and unshared by {party(unshares)}.")
 
-    # ---- nodes ------------------------------------------------------------------------------------
+    # ---- nodes ---------------------------------------------------------------------------------
 
     def add(self, driver, name, refused=None, **options):
         arguments = {"driver": driver, "node-name": name, **plain(options)}
@@ -130,7 +134,7 @@ class Player:
         return re.sub(r"^BB:(\w+) ", lambda match: "BB:" + self._described.get(
             match[1], match[1]) + " ", edge)
 
-    # ---- devices ----------------------------------------------------------------------------------
+    # ---- devices -------------------------------------------------------------------------------
 
     def device(self, kind, id, refused=None, **properties):
         arguments = {"driver": kind, **plain(properties)}
@@ -166,7 +170,7 @@ class Player:
     def cd(self, id, node, refused=None, **properties):
         self._disk("scsi-cd", id, node, refused, properties)
 
-    # ---- exports and jobs -------------------------------------------------------------------------
+    # ---- exports and jobs ----------------------------------------------------------------------
 
     def nbd_server(self):
         self.ok("nbd-server-start", {"addr": {"type": "unix", "data": {
@@ -221,7 +225,7 @@ class Player:
         job, = [job for job in self.ok("query-jobs") if job["id"] == id]
         assert re.sub(r"#block\d+", "#blk", job.get("error", "")) == error
 
-    # ---- other processes --------------------------------------------------------------------------
+    # ---- other processes -----------------------------------------------------------------------
 
     def other_machine(self):
         return Player(self._start(), self.directory, self.devices)
