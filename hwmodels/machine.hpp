@@ -82,7 +82,7 @@ private:
     Bus* choose_bus(std::string_view kind) const;
     blocklayer::Status set_properties(Device& device, const blocklayer::Value& arguments);
     void forget(Device& device);
-    void announce_deleted(const std::string& id, const std::string& path);
+    void announce_deleted(const std::string& id, const std::string& path, const std::string& inner);
     void wait_idle(sim::Co& co);
     void eject_slot(int slot);
 
@@ -100,6 +100,7 @@ private:
     bool stopping_ = false;
     sim::WaitQueue resumed_{"machine runs again"};
     std::uint64_t anonymous_ = 0;
+    std::vector<std::pair<std::string, std::string>> deleted_;  // id, path: still to be told
 };
 
 }  // namespace hwmodels

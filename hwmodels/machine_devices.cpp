@@ -133,14 +133,20 @@ void Machine::forget(Device& device) {
     std::erase_if(devices_, [&](const auto& one) { return one.get() == &device; });
 }
 
-void Machine::announce_deleted(const std::string& id, const std::string& path) {
-    // The last reference goes a little later: an event of its own.
-    blocklayer::BlockLayer* layer = &layer_;
-    world().post(world().main_thread(), "device deleted", [layer, id, path] {
-        Value data;
-        if (!id.empty()) data.set("device", id);
-        data.set("path", path);
-        layer->emit_event("DEVICE_DELETED", std::move(data));
+// The device inside goes first. The last reference goes a little later: an event of its own, one
+// for all that go together.
+void Machine::announce_deleted(const std::string& id, const std::string& path,
+                               const std::string& inner) {
+    if (inner != path) deleted_.push_back({"", inner});
+    deleted_.push_back({id, path});
+    if (deleted_.size() > (inner != path ? 2 : 1)) return;
+    world().post(world().main_thread(), "device deleted", [this] {
+        for (const auto& [name, place] : std::exchange(deleted_, {})) {
+            Value data;
+            if (!name.empty()) data.set("device", name);
+            data.set("path", place);
+            layer_.emit_event("DEVICE_DELETED", std::move(data));
+        }
     });
 }
 
@@ -152,8 +158,7 @@ void Machine::unplug(sim::Co& co, Device& device) {
     device.unrealize(co);
     const std::string id = device.id(), path = device.path(), inner = device.backend_path();
     forget(device);
-    if (inner != path) announce_deleted("", inner);
-    announce_deleted(id, path);
+    announce_deleted(id, path, inner);
 }
 
 Status Machine::remove_device(sim::Co& co, std::string_view id) {
