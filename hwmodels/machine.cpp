@@ -7,6 +7,7 @@
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/command.hpp"
+#include "hwmodels/ata/piix.hpp"
 #include "sim/check.hpp"
 
 namespace hwmodels {
@@ -34,21 +35,18 @@ struct ChipsetFunction {
     const char* model;
     int devfn;
     PciIds ids;
-    std::uint32_t io_bar_bytes;  // BAR 4; 0: none
 };
 constexpr ChipsetFunction chipset[] = {
-    {"i440FX", pci_devfn(0, 0), {0x8086, 0x1237, 0x1af4, 0x1100, 2, 0x060000, false}, 0},
-    {"PIIX3", pci_devfn(1, 0), {0x8086, 0x7000, 0x1af4, 0x1100, 0, 0x060100, false}, 0},
-    {"piix3-ide", pci_devfn(1, 1), {0x8086, 0x7010, 0x1af4, 0x1100, 0, 0x010180, false}, 16},
-    {"PIIX4_PM", pci_devfn(1, 3), {0x8086, 0x7113, 0x1af4, 0x1100, 3, 0x068000, true}, 0},
+    {"i440FX", pci_devfn(0, 0), {0x8086, 0x1237, 0x1af4, 0x1100, 2, 0x060000, false}},
+    {"PIIX3", pci_devfn(1, 0), {0x8086, 0x7000, 0x1af4, 0x1100, 0, 0x060100, false}},
+    {"piix3-ide", pci_devfn(1, 1), {0x8086, 0x7010, 0x1af4, 0x1100, 0, 0x010180, false}},
+    {"PIIX4_PM", pci_devfn(1, 3), {0x8086, 0x7113, 0x1af4, 0x1100, 3, 0x068000, true}},
 };
 
 class ChipsetDevice final : public PciFunction {
 public:
     ChipsetDevice(Interrupts& interrupts, const ChipsetFunction& function)
-        : PciFunction(interrupts, function.model, function.ids) {
-        if (function.io_bar_bytes != 0) add_bar(4, BarKind::io, function.io_bar_bytes);
-    }
+        : PciFunction(interrupts, function.model, function.ids) {}
 };
 
 }  // namespace
@@ -79,7 +77,14 @@ Machine::Machine(blocklayer::BlockLayer& layer, std::uint64_t ram_bytes)
       interrupts_(layer.world(), cpu_),
       main_bus_(std::make_unique<Bus>("pci.0", "PCI", nullptr)) {
     for (const ChipsetFunction& function : chipset) {
-        chipset_.push_back(std::make_unique<ChipsetDevice>(interrupts_, function));
+        if (std::string_view(function.model) == "piix3-ide") {
+            auto ide = std::make_unique<PiixIde>(*this, function.ids);
+            board_buses_ = ide->make_buses();
+            ide_ = ide.get();
+            chipset_.push_back(std::move(ide));
+        } else {
+            chipset_.push_back(std::make_unique<ChipsetDevice>(interrupts_, function));
+        }
         const blocklayer::Status plugged = pci_.plug(*chipset_.back(), function.devfn, false);
         INVARIANT(plugged.has_value());
     }
@@ -164,6 +169,7 @@ void Machine::reset(sim::Co& co) {
     }
     hotplug_.reset();
     for (const auto& function : pci_.functions()) function->reset_config();
+    ide_->reset_channels();
     for (const auto& device : devices_) device->reset();
     if (running())
         pci_.assign_addresses();

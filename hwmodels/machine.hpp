@@ -18,6 +18,7 @@
 #include "blocklayer/value.hpp"
 #include "hwmodels/host_bus/guest_memory.hpp"
 #include "hwmodels/host_bus/interrupts.hpp"
+#include "hwmodels/host_bus/ports.hpp"
 #include "hwmodels/pci/bus.hpp"
 #include "hwmodels/pci/hotplug.hpp"
 #include "hwmodels/qdev/device.hpp"
@@ -29,8 +30,11 @@ class BlockLayer;
 
 namespace hwmodels {
 
+class PiixIde;
+
 // source  QAPI RunState: the ones this machine can be in.
 enum class RunState : std::uint8_t { prelaunch, running, paused, io_error };
+enum class Plug : bool { hot, cold };
 std::string_view run_state_name(RunState state);
 
 class Machine {
@@ -50,6 +54,7 @@ public:
     Interrupts& interrupts() { return interrupts_; }
     PciBus& pci() { return pci_; }
     PciHotplug& hotplug() { return hotplug_; }
+    Ports& ports() { return ports_; }
 
     // ---- run state ---------------------------------------------------------------------------
     RunState state() const { return state_; }
@@ -62,8 +67,14 @@ public:
     void wait_running(sim::Co& co);
 
     // ---- devices -----------------------------------------------------------------------------
-    // arguments: device_add's. The new device is realized.
-    blocklayer::Result<Device*> add_device(sim::Co& co, const blocklayer::Value& arguments);
+    // arguments: device_add's. The new device is realized. Cold: as on the command line, before the
+    // machine is switched on; some buses take devices only then.
+    blocklayer::Result<Device*> add_device(sim::Co& co, const blocklayer::Value& arguments,
+                                           Plug plug = Plug::hot);
+    // A device inside another, which is not in the tree: it has its bus, id and path from outside.
+    std::unique_ptr<Device> make_inside(Bus& bus, std::string_view model, std::string id,
+                                        std::string path);
+    void drop_inside(Device& device);
     // device_del: at once, or a request to the guest, as the device's bus has it.
     blocklayer::Status remove_device(sim::Co& co, std::string_view id);
     // By id or path; also the path of the device inside. nullptr: none.
@@ -92,8 +103,11 @@ private:
     Interrupts interrupts_;
     PciBus pci_;
     PciHotplug hotplug_;
+    Ports ports_;
     std::vector<std::unique_ptr<PciFunction>> chipset_;
+    PiixIde* ide_ = nullptr;  // one of them
     std::unique_ptr<Bus> main_bus_;
+    std::vector<std::unique_ptr<Bus>> board_buses_;  // of the chipset's own functions
     std::vector<std::unique_ptr<Device>> devices_;
     std::map<std::string, std::uint64_t> bus_numbers_;
     RunState state_ = RunState::prelaunch;

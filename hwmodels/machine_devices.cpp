@@ -33,8 +33,16 @@ template <class Match>
 Bus* find_below(Bus& bus, const Match& match) {
     if (match(bus)) return &bus;
     for (Device* device : bus.devices())
-        for (const auto& own : device->buses())
-            if (Bus* found = find_below(*own, match)) return found;
+        for (auto own = device->buses().rbegin(); own != device->buses().rend(); ++own)
+            if (Bus* found = find_below(**own, match)) return found;
+    return nullptr;
+}
+
+template <class Match>
+Bus* find_anywhere(Bus& main, const std::vector<std::unique_ptr<Bus>>& board, const Match& match) {
+    if (Bus* found = find_below(main, match)) return found;
+    for (auto bus = board.rbegin(); bus != board.rend(); ++bus)
+        if (Bus* found = find_below(**bus, match)) return found;
     return nullptr;
 }
 
@@ -46,11 +54,15 @@ Unexpected<Error> not_found(std::string_view id) {
 }  // namespace
 
 Bus* Machine::find_bus(std::string_view name) const {
-    return find_below(*main_bus_, [&](const Bus& bus) { return bus.name() == name; });
+    return find_anywhere(*main_bus_, board_buses_,
+                         [&](const Bus& bus) { return bus.name() == name; });
 }
 
 Bus* Machine::choose_bus(std::string_view kind) const {
-    return find_below(*main_bus_, [&](const Bus& bus) { return bus.kind() == kind; });
+    const auto right = [&](const Bus& bus) { return bus.kind() == kind; };
+    Bus* room = find_anywhere(*main_bus_, board_buses_,
+                              [&](const Bus& bus) { return right(bus) && !bus.full(); });
+    return room != nullptr ? room : find_anywhere(*main_bus_, board_buses_, right);
 }
 
 Device* Machine::find_device(std::string_view id_or_path) const {
@@ -83,7 +95,23 @@ Status Machine::set_properties(Device& device, const Value& arguments) {
     return {};
 }
 
-Result<Device*> Machine::add_device(sim::Co& co, const Value& arguments) {
+std::unique_ptr<Device> Machine::make_inside(Bus& bus, std::string_view model, std::string id,
+                                             std::string path) {
+    const DeviceSpec* spec = find_device_model(model);
+    EXPECTS(spec != nullptr);
+    auto device = spec->make(*this, *spec);
+    device->id_ = std::move(id);
+    device->path_ = std::move(path);
+    device->bus_ = &bus;
+    bus.devices_.insert(bus.devices_.begin(), device.get());
+    for (const PropertySpec& property : spec->properties)
+        device->properties().set(property.name, property.fallback);
+    return device;
+}
+
+void Machine::drop_inside(Device& device) { std::erase(device.bus_->devices_, &device); }
+
+Result<Device*> Machine::add_device(sim::Co& co, const Value& arguments, Plug plug) {
     const Value* id_value = arguments.find("id");
     const std::string id = id_value != nullptr ? property_text(*id_value) : "";
     // A number may stand for an id, as text it may not.
@@ -107,6 +135,8 @@ Result<Device*> Machine::add_device(sim::Co& co, const Value& arguments) {
         if (bus == nullptr)
             return failure(fmt::format("No '{}' bus found for device '{}'", spec->bus, model));
     }
+    if (plug == Plug::hot && !bus->hotpluggable())
+        return failure(fmt::format("Bus '{}' does not support hotplugging", bus->name()));
     for (const auto& other : devices_)
         if (!id.empty() && other->id() == id)
             return failure(fmt::format("Duplicate device ID '{}'", id));

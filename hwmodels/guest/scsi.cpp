@@ -89,13 +89,19 @@ IoStatus ScsiGuestDisk::revalidate(sim::Co& co) {
     ScsiCommand ready;
     ready.cdb[0] = std::byte{scsi::test_unit_ready};
     TRY(run(co, ready));
-    ScsiCommand capacity = command_in(scsi::service_action_in_16, 16, data, capacity_bytes);
-    capacity.set(1, 1, scsi::read_capacity_16_action);
-    capacity.set(10, 4, capacity_bytes);
+    ScsiCommand capacity = command_in(scsi::read_capacity_10, 10, data, 8);
     TRY(run(co, capacity));
-    block_size_ = static_cast<std::uint32_t>(scsi::get_be(data.bytes() + 8, 4));
+    std::uint64_t last = scsi::get_be(data.bytes(), 4);
+    block_size_ = static_cast<std::uint32_t>(scsi::get_be(data.bytes() + 4, 4));
+    if (last == UINT32_MAX) {
+        ScsiCommand wide = command_in(scsi::service_action_in_16, 16, data, capacity_bytes);
+        wide.set(1, 1, scsi::read_capacity_16_action);
+        wide.set(10, 4, capacity_bytes);
+        TRY(run(co, wide));
+        last = scsi::get_be(data.bytes(), 8);
+    }
     if (block_size_ < 512 || block_size_ > (1 << 21)) return Unexpected(Errno::io);
-    length_ = (scsi::get_be(data.bytes(), 8) + 1) * block_size_;
+    length_ = (last + 1) * block_size_;
     ScsiCommand mode = command_in(scsi::mode_sense_6, 6, data, mode_bytes);
     mode.set(2, 1, mode_all);
     mode.set(4, 1, mode_bytes);

@@ -102,6 +102,33 @@ void PciBus::memory_write(std::uint64_t address, std::uint32_t size, std::uint64
     window->function->bar_write(window->bar, address - window->begin, size, value);
 }
 
+PciBus::Window PciBus::find_io(std::uint64_t port, std::uint32_t size) const {
+    for (PciFunction* function : functions())
+        for (std::uint32_t number = 0; number < 6; ++number) {
+            const std::uint64_t begin = function->bar_address(number);
+            if (begin == unassigned || function->bars()[number].kind != BarKind::io) continue;
+            const std::uint64_t end = begin + function->bars()[number].size;
+            if (port >= begin && port < end && size <= end - port)
+                return {begin, end, function, number};
+        }
+    return {};
+}
+
+std::uint64_t PciBus::io_read(std::uint64_t port, std::uint32_t size) {
+    EXPECTS(size == 1 || size == 2 || size == 4);
+    const std::uint64_t mask = (1ULL << (8 * size)) - 1;
+    const Window window = find_io(port, size);
+    if (window.function == nullptr) return mask;
+    return mask & window.function->bar_read(window.bar, port - window.begin, size);
+}
+
+void PciBus::io_write(std::uint64_t port, std::uint32_t size, std::uint64_t value) {
+    EXPECTS(size == 1 || size == 2 || size == 4);
+    const Window window = find_io(port, size);
+    if (window.function == nullptr) return;
+    window.function->bar_write(window.bar, port - window.begin, size, value);
+}
+
 // The lowest aligned range at or after `from` that no BAR has.
 std::uint64_t PciBus::free_range(std::uint64_t from, std::uint64_t size, bool io) const {
     std::uint64_t at = (from + size - 1) & ~(size - 1);

@@ -27,6 +27,8 @@ public:
     // Guest accesses to memory-mapped and port ranges; what nobody decodes reads as all ones.
     std::uint64_t memory_read(std::uint64_t address, std::uint32_t size);
     void memory_write(std::uint64_t address, std::uint32_t size, std::uint64_t value);
+    std::uint64_t io_read(std::uint64_t port, std::uint32_t size);
+    void io_write(std::uint64_t port, std::uint32_t size, std::uint64_t value);
 
     // Gives every BAR without an address one and enables decoding, as firmware does at power on
     // and an operating system does after hotplug.
@@ -40,6 +42,7 @@ private:
         std::uint32_t bar = 0;
     };
     const Window* find(std::uint64_t address, std::uint32_t size);
+    Window find_io(std::uint64_t port, std::uint32_t size) const;
     std::uint64_t free_range(std::uint64_t from, std::uint64_t size, bool io) const;
 
     std::array<PciFunction*, 256> functions_{};

@@ -110,6 +110,9 @@ public:
     const std::string& name() const { return name_; }
     const std::string& kind() const { return kind_; }
     Device* owner() const { return owner_; }                          // nullptr: the machine
+    // Devices may come while the machine is there, not only before it is switched on.
+    virtual bool hotpluggable() const { return true; }
+    virtual bool full() const { return false; }
     const std::vector<Device*>& devices() const { return devices_; }  // newest first
 
 private:

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds:   disks and CD drives on the pc's IDE channels: data goes both ways, a reset under a
+//          transfer writes nothing the guest did not ask for, the buses take no devices later.
+// Method:  the guest's driver and registers on one side, a node that can fail and wait on the
+// other.
+#include "hwmodels/guest/ide.hpp"
+#include "hwmodels/ata/piix.hpp"
+#include "hwmodels/ata/wire.hpp"
+#include "hwmodels/guest/bounce.hpp"
+#include "hwmodels/guest/open_disk.hpp"
+#include "hwmodels/testing/machine_fixture.hpp"
+#include "sim/mutant.hpp"
+#include "sim/testing/catch.hpp"
+
+namespace hwmodels {
+namespace {
+
+using blocklayer::Value;
+using blocklayer::testing::conflict;
+using blocklayer::testing::DriverCall;
+using guest::GuestDisk;
+using guest::IdeChannel;
+using sim::Errno;
+using sim::Unexpected;
+using testing::MachineFixture;
+using testing::pattern;
+
+constexpr std::uint64_t KiB = 1024;
+
+struct IdeFixture : MachineFixture {
+    std::string cold(const char* driver, const char* id, const char* drive, Value more = {}) {
+        Value arguments = Value::dict({{"driver", driver}, {"id", id}});
+        if (*drive != '\0') arguments.set("drive", drive);
+        if (more.is_dict())
+            for (const auto& [name, value] : more.members()) arguments.set(name, value);
+        return run([&](sim::Co& co) -> std::string {
+            const auto done = machine.add_device(co, arguments, Plug::cold);
+            return done ? "ok" : done.error().text;
+        });
+    }
+    std::unique_ptr<GuestDisk> open(const char* id) {
+        return run([&](sim::Co& co) {
+            auto disk = guest::open_disk(co, machine, id);
+            INFO((disk ? "" : disk.error().text));
+            REQUIRE(disk.has_value());
+            return *std::move(disk);
+        });
+    }
+    std::uint32_t in(std::uint32_t port, std::uint32_t size = 1) {
+        return machine.ports().at(port)->port_read(port, size);
+    }
+    void out(std::uint32_t port, std::uint32_t value, std::uint32_t size = 1) {
+        machine.ports().at(port)->port_write(port, size, value);
+    }
+};
+
+TEST_CASE("ide: buses take no devices once the machine is there", "[ide]") {
+    IdeFixture vm;
+    vm.memory("n");
+    CHECK(vm.add("ide-hd", "d", "n") == "Bus 'ide.1' does not support hotplugging");
+    CHECK(vm.add("ide-cd", "d", "") == "Bus 'ide.1' does not support hotplugging");
+    CHECK(vm.add("ide-hd", "d", "n", Value::dict({{"bus", "ide.0"}})) ==
+          "Bus 'ide.0' does not support hotplugging");
+    CHECK(vm.add("ide-hd", "d", "n", Value::dict({{"bus", "ide.7"}})) == "Bus 'ide.7' not found");
+}
+
+TEST_CASE("ide: what drives take of a node, and refuse", "[ide]") {
+    IdeFixture vm;
+    vm.memory("n");
+    vm.memory("ro", 1024 * KiB, true);
+    REQUIRE(vm.cold("ide-hd", "D1", "n") == "ok");
+    CHECK(vm.root_claim("n") == "CW / CUR");
+    CHECK(vm.cold("ide-hd", "D2", "n") ==
+          conflict("n", "write", "block device 'D1'", "root", "block device 'D2'", "root"));
+    CHECK(vm.cold("ide-cd", "D2", "n") ==
+          conflict("n", "write", "block device 'D1'", "root", "block device 'D2'", "root"));
+    CHECK(vm.cold("ide-hd", "D2", "ro") == "Block node is read-only");
+    CHECK(vm.cold("ide-cd", "D2", "ro") == "ok");
+    CHECK(vm.root_claim("ro") == "C / CU");
+    CHECK(vm.cold("ide-cd", "D3", "ro", Value::dict({{"bus", "ide.1"}, {"unit", 0}})) ==
+          "IDE unit 0 is in use");
+    CHECK(vm.cold("ide-cd", "D3", "ro") == "ok");
+}
+
+TEST_CASE("ide: data, flush, discard take the whole way", "[ide]") {
+    IdeFixture vm;
+    auto& node = vm.memory("disk", 1024 * KiB);
+    vm.memory("disc", 640 * KiB);
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ide.0"}})) == "ok");
+    REQUIRE(vm.cold("ide-cd", "cd", "disc", Value::dict({{"bus", "ide.0"}})) == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d"), cd = vm.open("cd");
+    CHECK(disk->length() == 1024 * KiB);
+    CHECK(cd->length() == 640 * KiB);
+    CHECK(cd->block_size() == 2048);
+    vm.run([&](sim::Co& co) {
+        const auto data = pattern(300 * KiB, 7);
+        REQUIRE(disk->write(co, 4 * KiB, data));
+        std::vector<std::byte> back(data.size());
+        REQUIRE(disk->read(co, 4 * KiB, back));
+        CHECK((back == data));
+        REQUIRE(disk->flush(co));
+        REQUIRE(disk->discard(co, 16 * KiB, 4 * KiB));
+        REQUIRE(disk->write_zeroes(co, 8 * KiB, 4 * KiB, false));
+        REQUIRE(disk->read(co, 8 * KiB, std::span(back).first(4 * KiB)));
+        CHECK(back[0] == std::byte{0});
+        CHECK(disk->read(co, 1024 * KiB, std::span(back).first(512)) == Unexpected(Errno::io));
+        REQUIRE(cd->read(co, 2048, std::span(back).first(64 * KiB)));
+        CHECK(cd->write(co, 0, std::span(back).first(2048)) == Unexpected(Errno::io));
+    });
+    const auto data = pattern(300 * KiB, 7);
+    CHECK(std::equal(data.begin(), data.begin() + 4 * KiB,
+                     vm.memory_of(node).bytes.begin() + 4 * KiB));
+}
+
+TEST_CASE("ide: the processor moves data through the data register", "[ide]") {
+    IdeFixture vm;
+    auto& node = vm.memory("disk", 1024 * KiB);
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ide.0"}})) == "ok");
+    vm.machine.resume();
+    // Registers after power on, and of a drive that is not there.
+    CHECK(vm.in(0x1f1) == 0x01);
+    CHECK((vm.in(0x1f2) == 1 && vm.in(0x1f3) == 1 && vm.in(0x1f7) == 0x50));
+    vm.out(0x1f6, 0xb0);
+    CHECK(vm.in(0x1f7) == 0);
+    const auto data = pattern(1024, 3);
+    const auto command = [&](std::uint8_t op) {
+        vm.out(0x1f6, 0xe0);
+        vm.out(0x1f2, 2);
+        vm.out(0x1f3, 5);
+        vm.out(0x1f4, 0);
+        vm.out(0x1f5, 0);
+        vm.out(0x1f7, op);
+        vm.world.run_until_idle();
+    };
+    command(ata::write_sectors);
+    for (std::size_t at = 0; at < data.size(); at += 2) {
+        if (at == 512) vm.world.run_until_idle();
+        CHECK((vm.in(0x3f6) & ata::status_data_request) != 0);
+        vm.out(0x1f0, load<std::uint16_t>(&data[at]), 2);
+    }
+    vm.world.run_until_idle();
+    CHECK(vm.in(0x1f7) == 0x50);
+    CHECK(std::equal(data.begin(), data.end(), vm.memory_of(node).bytes.begin() + 5 * 512));
+    command(ata::read_sectors);
+    for (std::size_t at = 0; at < data.size(); at += 2) {
+        if (at == 512) vm.world.run_until_idle();
+        CHECK(vm.in(0x1f0, 2) == load<std::uint16_t>(&data[at]));
+    }
+    vm.world.run_until_idle();
+    CHECK(vm.in(0x1f7) == 0x50);
+    command(0xff);
+    CHECK((vm.in(0x1f7) == 0x41 && vm.in(0x1f1) == ata::error_aborted));
+}
+
+TEST_CASE("ide: a reset under a transfer, and the medium is as the guest wrote it",
+          "[ide][seeded]") {
+    const bool broken = GENERATE(false, true);
+    if (broken && !sim::mutants_built_in) return;
+    if (broken) REQUIRE(sim::set_mutant("S01"));
+    IdeFixture vm;
+    auto& node = vm.memory("disk", 1024 * KiB);
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ide.0"}})) == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    vm.run([&](sim::Co& co) { REQUIRE(disk->write(co, 0, pattern(4 * KiB, 1))); });
+    const auto first = vm.memory_of(node).bytes;
+    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
+        co.sleep(sim::milliseconds(5));
+    };
+    bool canceled = false;
+    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+        canceled = disk->write(co, 64 * KiB, pattern(8 * KiB, 2)) == Unexpected(Errno::canceled);
+    });
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::milliseconds(1));
+        REQUIRE(IdeChannel::of(vm.machine, 0)->reset(co));
+    });
+    vm.world.run_until_idle();
+    CHECK(canceled);
+    const auto& now = vm.memory_of(node).bytes;
+    const bool same = std::equal(first.begin(), first.begin() + 64 * KiB, now.begin());
+    CHECK(same == !broken);
+    if (broken) {
+        sim::set_mutant("");
+        return;
+    }
+    CHECK(vm.in(0x1f7) == 0x50);
+    vm.run([&](sim::Co& co) { CHECK(disk->write(co, 0, pattern(4 * KiB, 3))); });
+}
+
+TEST_CASE("ide: errors are reported, ignored, or stop the machine until cont", "[ide]") {
+    const char* policy = GENERATE("report", "ignore", "stop");
+    IdeFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"werror", policy}, {"bus", "ide.0"}})) ==
+            "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    vm.memory_of(node).failing = {"write"};
+    bool ended = false, ok = false;
+    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+        ok = disk->write(co, 0, pattern(4 * KiB, 3)).has_value();
+        ended = true;
+    });
+    vm.world.run_until_idle();
+    if (std::string_view(policy) == "stop") {
+        CHECK_FALSE(ended);
+        vm.memory_of(node).failing.clear();
+        vm.machine.resume();
+        vm.world.run_until_idle();
+        CHECK(vm.memory_of(node).bytes[1] == pattern(4 * KiB, 3)[1]);
+    }
+    CHECK(ended);
+    CHECK(ok == (std::string_view(policy) != "report"));
+}
+
+}  // namespace
+}  // namespace hwmodels

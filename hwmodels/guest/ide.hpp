@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// IdeChannel: a guest operating system's driver for one channel of the pc's IDE controller.
+//
+// One command at a time on the channel, whichever of its two drives it is for. Data goes by bus
+// master where a command can, else through the data register.
+//
+// source  ATA/ATAPI-7; Programming Interface for Bus Master IDE 1.0.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "hwmodels/guest/scsi.hpp"
+#include "sim/sync.hpp"
+
+namespace hwmodels::guest {
+
+struct AtaCommand {
+    std::uint8_t command = 0, features = 0;
+    std::uint64_t lba = 0;
+    std::uint32_t count = 0;
+    bool wide = false;  // 48-bit
+    // Memory for bus-master commands; length 0: no data.
+    GuestAddress data = 0;
+    std::uint32_t length = 0;
+    bool to_memory = false;
+    std::uint8_t error = 0;  // the drive's error register, after a failure
+};
+
+class IdeChannel {
+public:
+    static std::shared_ptr<IdeChannel> of(Machine& machine, std::uint32_t channel);
+    ~IdeChannel();
+
+    Machine& machine() const { return machine_; }
+    // errors: io: the drive reported one; canceled: the channel was reset.
+    sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command);
+    sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
+                           std::span<std::byte> words);
+    sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command);
+    // Resets both drives under their commands, which end with Errno::canceled.
+    sim::IoStatus reset(sim::Co& co);
+
+private:
+    IdeChannel(Machine& machine, std::uint32_t channel);
+    void out(unsigned reg, std::uint8_t value);
+    std::uint8_t in(unsigned reg);
+    void select(std::uint32_t unit, std::uint8_t bits);
+    // Until the drive interrupts. errors: canceled.
+    sim::IoStatus wait_interrupt(sim::Co& co);
+    sim::IoStatus wait_ready(sim::Co& co);
+    void prepare_table(GuestAddress data, std::uint32_t length, bool to_memory);
+    sim::IoStatus packet_phases(sim::Co& co, ScsiCommand& command);
+
+    Machine& machine_;
+    std::uint32_t channel_;
+    std::uint64_t handler_ = 0, resets_ = 0;
+    GuestAddress table_ = 0;
+    std::uint64_t bus_master_ = 0;
+    std::uint8_t status_ = 0;
+    bool interrupted_ = false;
+    sim::WaitQueue interrupt_{"ide interrupt"};
+    sim::Mutex one_at_a_time_{"ide channel"};
+};
+
+}  // namespace hwmodels::guest
