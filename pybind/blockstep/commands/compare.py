@@ -29,7 +29,7 @@ def run(args) -> int:
     from iotests.compare.program import REAL
     from iotests.matrix import roles
 
-    ours = [str(program_path("blockstep-qmp"))]
+    ours = [str(program_path("qmp"))]
     with tempfile.TemporaryDirectory() as images:
         roles.make_images(images)
         if args.file:

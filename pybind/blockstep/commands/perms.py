@@ -38,7 +38,7 @@ def run(args) -> int:
         if sys.stderr.isatty():
             print(f"\r{done} of {rows} rows", end="", file=sys.stderr, flush=True)
 
-    pairs = matrix.run([str(program_path("blockstep-qmp"))], slice_of=parse_slice(args.slice),
+    pairs = matrix.run([str(program_path("qmp"))], slice_of=parse_slice(args.slice),
                        workers=args.workers, progress=progress)
     different = matrix.differences(pairs)
     if args.json:

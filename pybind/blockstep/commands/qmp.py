@@ -11,6 +11,6 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    program = program_path("blockstep-qmp")
+    program = program_path("qmp")
     sys.stdout.flush()
     os.execv(program, [str(program), *(["--socket", args.socket] if args.socket else [])])
