@@ -79,9 +79,9 @@ void Node::child_resized(Edge& edge) {
         }
         if (!node->opened_) continue;
         const auto length = node->driver().length_with_child(*below);
-        if (!length || *length == node->length_) continue;
-        node->length_ = *length;
-        for (const auto& bitmap : node->dirty_bitmaps_) bitmap->resize(*length);
+        if (!length || whole_sectors(*length) == node->length_) continue;
+        node->length_ = whole_sectors(*length);
+        for (const auto& bitmap : node->dirty_bitmaps_) bitmap->resize(node->length_);
         changed.insert(changed.end(), node->parents_.rbegin(), node->parents_.rend());
     }
 }

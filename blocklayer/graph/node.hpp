@@ -47,6 +47,10 @@ struct NodeFlags {
     DetectZeroes detect_zeroes = DetectZeroes::off;
 };
 
+// Nodes are as long as whole sectors: a file's last piece of one counts as one, and reads as zeroes
+// past the file's end.
+constexpr std::uint64_t whole_sectors(std::uint64_t bytes) { return (bytes + 511) / 512 * 512; }
+
 // One reason against one class of operations on a node (the older op blockers).
 struct OpBlocker {
     std::uint32_t operations;  // bits of Op

@@ -189,7 +189,7 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
             return failure(fmt::format("Could not refresh total sector count: {}",
                                        sim::errno_text(length.error())),
                            length.error());
-        node.length_ = *length;
+        node.length_ = whole_sectors(*length);
         return graph_.refresh(node);
     };
     Status status = open_driver(co);

@@ -12,4 +12,8 @@ class BlockLayer;
 void set_console(BlockLayer& layer, std::function<void(std::string_view)> write);
 void print(BlockLayer& layer, std::string_view text);  // goes nowhere without a console
 
+// Where complaints about what was typed go: a program's standard error.
+void set_error_console(BlockLayer& layer, std::function<void(std::string_view)> write);
+void print_error(BlockLayer& layer, std::string_view text);
+
 }  // namespace blocklayer

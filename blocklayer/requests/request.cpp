@@ -139,6 +139,7 @@ IoStatus Edge::make_empty(sim::Co& co) {
 }
 
 void RequestLayer::set_length(Node& node, std::uint64_t length) {
+    length = whole_sectors(length);
     if (node.length_ == length) return;
     node.length_ = length;
     for (const auto& bitmap : node.dirty_bitmaps_) bitmap->resize(length);

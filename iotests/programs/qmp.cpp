@@ -47,6 +47,8 @@ public:
         : world_({.clock = sim::ClockMode::paced}), layer_(world_, store_), listener_(listener) {
         blocklayer::set_console(layer_,
                                 [](std::string_view text) { write_all(STDOUT_FILENO, text); });
+        blocklayer::set_error_console(
+            layer_, [](std::string_view text) { write_all(STDERR_FILENO, text); });
         if (listener_ < 0) open_session(STDIN_FILENO, STDOUT_FILENO);
     }
 

@@ -130,10 +130,6 @@ public:
     }
     void reopen_commit(sim::Co&) override { window_ = window_after_; }
 
-    std::string exact_filename() const override {
-        return window_.given ? std::string() : file_->child().filename();
-    }
-
 private:
     // A file that shrank behind a window of fixed size leaves nothing to read there.
     std::uint64_t length_now() const {
@@ -163,6 +159,7 @@ const DriverRegistration registration({
                 optional("size", "int", "length in bytes (default: up to the end)")},
     .make = make_driver<Raw>,
     .probe = probe,
+    .strong_options = {"offset", "size"},
     .source = "QAPI BlockdevOptionsRaw",
 });
 

@@ -110,7 +110,14 @@ public:
     }
 
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) override {
-        return file_->discard(co, offset, length);
+        const IoStatus status = file_->discard(co, offset, length);
+        if (status) {
+            ++discards_.done;
+            discards_.bytes += length;
+        } else {
+            ++discards_.failed;
+        }
+        return status;
     }
 
     // A failed sync leaves the host's cache in an unknown state: no later one may claim success.
@@ -142,6 +149,14 @@ public:
 
     IoResult<std::uint64_t> length(sim::Co&) override { return file_->size(); }
     IoResult<std::uint64_t> allocated_bytes() override { return file_->allocated_bytes(); }
+    DriverInfo info() override { return {.known = true}; }
+
+    Value statistics() const override {
+        return Value::dict({{"driver", "file"},
+                            {"discard-nb-ok", discards_.done},
+                            {"discard-nb-failed", discards_.failed},
+                            {"discard-bytes-ok", discards_.bytes}});
+    }
 
     Limits limits() const override {
         return {.request_alignment = node().flags().direct ? 512U : 1U,
@@ -199,6 +214,10 @@ private:
         bool locked = false;
     };
 
+    struct Discards {
+        std::uint64_t done = 0, failed = 0, bytes = 0;
+    };
+
     bool locks() const { return locking_ && !node().flags().inactive; }
 
     // With auto-read-only the file is opened for writing only while somebody writes.
@@ -236,6 +255,7 @@ private:
     std::unique_ptr<sim::HostFile> file_;
     std::string filename_;
     IoStatus flush_failure_;
+    Discards discards_;
     LockBits held_;
     std::optional<Pending> pending_;
     bool locking_ = true;

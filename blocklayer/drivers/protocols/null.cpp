@@ -73,6 +73,7 @@ DriverSpec spec(std::string name) {
                         optional("latency-ns", "uint64", "time each request takes (default: 0)"),
                         optional("read-zeroes", "bool", "reads give zeroes (default: false)")},
             .make = make_driver<Null>,
+            .strong_options = {"size", "read-zeroes"},
             .source = "QAPI BlockdevOptionsNull"};
 }
 

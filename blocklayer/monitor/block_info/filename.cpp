@@ -50,7 +50,8 @@ Value full_options(const Node& node) {
     if (node.spec().kind == DriverKind::protocol && node.children().empty())
         if (!node.filename().empty() && node.options().has("filename"))
             options.set("filename", node.filename());
-    for (const auto& [name, value] : strong_options(node).members()) options.set(name, value);
+    const Value strong = strong_options(node);
+    for (const auto& [name, value] : strong.members()) options.set(name, value);
     std::vector<const Edge*> children(node.children().begin(), node.children().end());
     std::reverse(children.begin(), children.end());
     for (const Edge* child : children)

@@ -22,7 +22,7 @@ std::string_view wire_name(DetectZeroes mode) {
 }
 
 const Node* below(const Node& node) {
-    const Edge* edge = node.cow_child() != nullptr ? node.cow_child() : node.filtered_child();
+    const Edge* edge = node.is_filter() ? node.filtered_child() : node.cow_child();
     return edge == nullptr ? nullptr : &edge->child();
 }
 

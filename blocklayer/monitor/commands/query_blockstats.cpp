@@ -79,7 +79,7 @@ void add_node(Value& entry, const Node& node, bool of_device) {
     const Value specific = node.driver().statistics();
     if (!specific.is_null()) entry.set("driver-specific", specific);
     const Edge* primary = node.primary_child();
-    const Edge* below = node.cow_child() != nullptr ? node.cow_child() : node.filtered_child();
+    const Edge* below = node.is_filter() ? node.filtered_child() : node.cow_child();
     if (primary != nullptr) entry.set("parent", node_entry(primary->child(), of_device));
     if (of_device && below != nullptr) entry.set("backing", node_entry(below->child(), true));
 }

@@ -38,8 +38,8 @@ bool check_count(const Call& call, const Command& command) {
         expected = fmt::format("{}", least);
     else if (most > least)
         expected = fmt::format("between {} and {}", least, most);
-    call.say(fmt::format("bad argument count {} to {}, expected {} arguments", count, command.name,
-                         expected));
+    call.complain(fmt::format("bad argument count {} to {}, expected {} arguments", count,
+                              command.name, expected));
     return false;
 }
 
@@ -61,6 +61,10 @@ const Command* find(std::string_view name) {
 
 void Call::say(std::string_view text) const { print(backend.layer(), std::string(text) + "\n"); }
 
+void Call::complain(std::string_view text) const {
+    print_error(backend.layer(), std::string(text) + "\n");
+}
+
 void Call::usage() const {
     const Command* command = find(words[0]);
     say(fmt::format("{} {} -- {}", command->name, command->arguments, command->summary));
@@ -71,7 +75,7 @@ Status run_line(sim::Co& co, BlockBackend& backend, std::string_view line) {
     if (call.words.empty()) return {};
     const Command* command = find(call.words[0]);
     if (command == nullptr) {
-        call.say(fmt::format("command \"{}\" not found", call.words[0]));
+        call.complain(fmt::format("command \"{}\" not found", call.words[0]));
         return {};
     }
     if (!check_count(call, *command)) return {};

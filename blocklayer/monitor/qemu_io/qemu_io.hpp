@@ -33,6 +33,7 @@ struct Call {
     std::vector<std::string> words;  // the command's name first
 
     void say(std::string_view text) const;  // a line on the console
+    void complain(std::string_view text) const;  // a line on the error console
     void usage() const;
 };
 

@@ -86,7 +86,7 @@ const std::string* Options::value(char option) const {
 std::optional<Options> parse_options(const Call& call, std::string_view accepted) {
     Options options;
     const auto refuse = [&](std::string_view fault, char option) {
-        call.say(fmt::format("{}: {} -- '{}'", call.words[0], fault, option));
+        call.complain(fmt::format("{}: {} -- '{}'", call.words[0], fault, option));
         call.usage();
         return std::nullopt;
     };

@@ -117,7 +117,10 @@ public:
         }
         return {.cluster_size = header.geometry.cluster_bytes(),
                 .dirty = header.dirty(),
-                .format_specific = Value::dict({{"type", "qcow2"}, {"data", std::move(data)}})};
+                .format_specific = Value::dict({{"type", "qcow2"}, {"data", std::move(data)}}),
+                .known = true,
+                .backing_filename = header.backing_file,
+                .backing_format = header.backing_format};
     }
 
     IoStatus make_empty(sim::Co& co) override { return image_->make_empty(co); }
@@ -175,10 +178,6 @@ public:
         if (!loaded) return Unexpected(loaded.error().code);
         image_ = std::move(fresh);
         return {};
-    }
-
-    std::string exact_filename() const override {
-        return image_ != nullptr ? image_->file().child().filename() : std::string();
     }
 
 private:
