@@ -17,7 +17,9 @@ void write_to(BlockLayer& layer, const char* key, std::string_view text) {
 
 }  // namespace
 
-void set_console(BlockLayer& layer, Write write) { layer.extensions[output_key] = std::move(write); }
+void set_console(BlockLayer& layer, Write write) {
+    layer.extensions[output_key] = std::move(write);
+}
 void print(BlockLayer& layer, std::string_view text) { write_to(layer, output_key, text); }
 
 void set_error_console(BlockLayer& layer, Write write) {

@@ -64,7 +64,7 @@ class Player:
         self._poll(self._jobs_stand_still, 5.0)
 
     def _jobs_stand_still(self):
-        jobs = self.program.execute("query-jobs")["return"]
+        jobs = self.program.execute("query-jobs").get("return", [])
         return not any(job["status"] in MOVING for job in jobs)
 
     def _poll(self, done, limit):
@@ -74,7 +74,7 @@ class Player:
             time.sleep(0.001)
 
     def _plain(self, value):
-        text = json.dumps(value, sort_keys=True).replace(self.directory, "DIR")
+        text = json.dumps(value).replace(self.directory, "DIR")
 
         def number(match):
             return self._names.setdefault(match.group(), f"#block[{len(self._names)}]")
