@@ -124,6 +124,7 @@ void BlockLayer::close_node(sim::Co& co, std::unique_ptr<Node> node) {
 }
 
 void BlockLayer::shut_down(sim::Co& co) {
+    jobs_->cancel_all(co);
     for (BlockBackend* backend : std::vector<BlockBackend*>(backends_)) {
         if (backend->node() == nullptr) continue;
         const NodeRef node(backend->node());

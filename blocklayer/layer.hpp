@@ -18,6 +18,7 @@
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/value.hpp"
 #include "sim/host_store.hpp"
+#include "sim/sync.hpp"
 #include "sim/world.hpp"
 
 namespace blocklayer {
@@ -107,6 +108,8 @@ public:
 
     // The machine above asked to be stopped by a backend (werror=stop); set by the machine.
     std::function<void()> stop_machine;
+    // Under this lock one command or completion of a job runs at a time.
+    const std::shared_ptr<sim::Mutex>& control_lock() const { return control_lock_; }
     // Rooms above keep their one object here (the machine, the monitor): blocklayer knows no type.
     std::map<std::string, std::any> extensions;
 
@@ -137,6 +140,8 @@ private:
     std::vector<BlockBackend*> backends_;
     std::vector<EventSink> sinks_;
     std::unique_ptr<JobList> jobs_;
+    std::shared_ptr<sim::Mutex> control_lock_ =
+        std::make_shared<sim::Mutex>(sim::Label("control of the layer"));
     sim::WaitQueue drain_waiters_{"drained section"};
     std::uint64_t next_generated_name_ = 0;
     std::uint64_t next_node_id_ = 1;

@@ -48,6 +48,7 @@ void DirtyBitmap::set(std::uint64_t offset, std::uint64_t length) {
                   dirty_ += static_cast<std::uint64_t>(std::popcount(bits & ~words_[word]));
                   words_[word] |= bits;
               });
+    if (on_set) on_set();
 }
 
 void DirtyBitmap::clear(std::uint64_t offset, std::uint64_t length) {

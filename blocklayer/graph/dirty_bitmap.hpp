@@ -7,6 +7,7 @@
 // units  bytes; one bit covers `granularity` bytes, a power of two
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,7 @@ public:
     std::uint64_t next_clean(std::uint64_t offset) const;
     void resize(std::uint64_t length);  // what is new is clean
     bool enabled = true;
+    std::function<void()> on_set;  // bits were set; nullptr: nobody asks
     bool busy = false;
 
 private:

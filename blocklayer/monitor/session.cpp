@@ -84,9 +84,7 @@ std::string_view error_class_name(ErrorClass error_class) {
 }
 
 std::shared_ptr<sim::Mutex> command_dispatcher(BlockLayer& layer) {
-    std::any& place = layer.extensions["monitor dispatcher"];
-    if (!place.has_value()) place = std::make_shared<sim::Mutex>(sim::Label("monitor dispatcher"));
-    return std::any_cast<std::shared_ptr<sim::Mutex>>(place);
+    return layer.control_lock();
 }
 
 struct Session::State : std::enable_shared_from_this<State> {

@@ -56,12 +56,14 @@ Value image_info(const Node& node, Chain chain) {
 }
 
 Value bitmap_info(const DirtyBitmap& bitmap) {
-    return Value::dict({{"name", Value(bitmap.name())},
-                        {"count", Value(bitmap.dirty_bytes())},
-                        {"granularity", Value(bitmap.granularity())},
-                        {"recording", Value(bitmap.enabled)},
-                        {"busy", Value(bitmap.busy)},
-                        {"persistent", false}});
+    Value info = Value::dict();
+    if (!bitmap.name().empty()) info.set("name", bitmap.name());  // a job's has none
+    info.set("count", bitmap.dirty_bytes());
+    info.set("granularity", bitmap.granularity());
+    info.set("recording", bitmap.enabled);
+    info.set("busy", bitmap.busy);
+    info.set("persistent", false);
+    return info;
 }
 
 std::int64_t depth_below(const Node& node) {
@@ -90,8 +92,7 @@ Value block_device_info(Node& node, const BlockBackend* backend, Chain chain) {
                                    {"no-flush", Value(node.flags().no_flush)}}));
     info.set("write_threshold", 0);
     Value bitmaps;
-    for (const auto& bitmap : node.dirty_bitmaps())
-        if (!bitmap->name().empty()) bitmaps.push(bitmap_info(*bitmap));
+    for (const auto& bitmap : node.dirty_bitmaps()) bitmaps.push(bitmap_info(*bitmap));
     if (!bitmaps.is_null()) info.set("dirty-bitmaps", bitmaps);
     return info;
 }

@@ -27,6 +27,7 @@ Result<Node*> node_of(BlockLayer& layer, const Value& arguments) {
 }
 
 DirtyBitmap* find_bitmap(Node& node, std::string_view name) {
+    if (name.empty()) return nullptr;  // those are jobs' own
     for (const auto& bitmap : node.dirty_bitmaps())
         if (bitmap->name() == name) return bitmap.get();
     return nullptr;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "blocklayer/jobs/block_job.hpp"
 #include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/command.hpp"
 
@@ -76,6 +77,12 @@ Result<Value> query(sim::Co&, BlockLayer& layer, const Value&) {
     for (const BlockBackend* backend : layer.backends()) {
         lister.parent(*backend, "block-backend", backend_name(*backend));
         if (backend->root() != nullptr) lister.edge(*backend->root());
+    }
+    for (const auto& job : layer.jobs().all()) {
+        const BlockJob* block_job = job->as_block_job();
+        if (block_job == nullptr) continue;
+        lister.parent(*job, "block-job", job->id());
+        for (const Edge* held : block_job->edges()) lister.edge(*held);
     }
     for (const Node* one : layer.nodes()) {
         lister.parent(*one, "block-driver", one->name());

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// BlockJob: a job that works on nodes. It holds them by edges of class job, closes them to other
+// operations meanwhile, has a speed and an error policy, and says BLOCK_JOB_* events.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blocklayer/graph/backend.hpp"
+#include "blocklayer/jobs/job.hpp"
+#include "blocklayer/jobs/rate_limit.hpp"
+
+namespace blocklayer {
+
+enum class IoStatusFlag : std::uint8_t { ok, failed, nospace };
+
+OnError on_error_of(const Value& arguments, std::string_view name);
+
+class BlockJob : public Job {
+public:
+    using Job::Job;
+    ~BlockJob() override;
+
+    BlockJob* as_block_job() override { return this; }
+    std::uint64_t speed() const { return limit_.speed(); }
+    IoStatusFlag io_status() const { return io_status_; }
+    const std::vector<Edge*>& edges() const { return edges_; }  // newest first
+    // errors: Job 'x' in state ... ; Parameter 'speed' expects a non-negative value
+    Status user_set_speed(std::int64_t speed);
+    // The same without a look at the status, while the job is being made.
+    Status set_speed(std::int64_t speed);
+
+protected:
+    // Holds the node by an edge of that name, and closes it to all operations.
+    enum class Main : bool { no, yes };  // yes: the node the job is about
+    Status hold(std::string name, Node& node, Claim claim, Main main = Main::no);
+    // Operations of the older blockers that are refused meanwhile, with this reason.
+    static void close_to(Node& node, std::uint32_t operations, std::string reason,
+                         const void* owner);
+    static void open_again(Node& node, const void* owner);
+    void let_go();  // of all nodes
+    void let_go(Node& node);
+
+    // What an error of a request leads to, told to clients; stop: the job pauses for the user.
+    ErrorAction error_action(OnError policy, bool is_read, Errno error);
+    // Notes bytes against the speed: how long to wait.
+    sim::Duration account(std::uint64_t bytes);
+
+    void clean(sim::Co& co) override;
+    void on_user_resume() override { io_status_ = IoStatusFlag::ok; }
+    void on_pending() override;
+    void on_concluded() override;
+    Value event_data() const;
+
+private:
+    std::vector<Edge*> edges_;
+    RateLimit limit_;
+    IoStatusFlag io_status_ = IoStatusFlag::ok;
+};
+
+}  // namespace blocklayer
