@@ -8,7 +8,8 @@ namespace {
 
 // The next edge on the way down a chain of filters and overlays.
 Edge* chain_edge(const Node& node) {
-    Edge* edge = node.filtered_child();
+    // raw shows its file as it is, but is a format.
+    Edge* edge = node.is_filter() ? node.filtered_child() : nullptr;
     return edge != nullptr ? edge : node.cow_child();
 }
 

@@ -32,7 +32,6 @@ Edge* Node::cow_child() const {
 }
 
 Edge* Node::filtered_child() const {
-    if (!is_filter()) return nullptr;  // raw shows its file as it is, but is a format
     for (Edge* edge : children_)
         if (edge->role().has(Role::filtered)) return edge;
     return nullptr;

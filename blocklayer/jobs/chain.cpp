@@ -8,7 +8,8 @@
 namespace blocklayer {
 
 Node* below(const Node& node) {
-    const Edge* edge = node.filtered_child();
+    // raw shows its file as it is, but is a format: the chain ends there.
+    const Edge* edge = node.is_filter() ? node.filtered_child() : nullptr;
     if (edge == nullptr) edge = node.cow_child();
     return edge != nullptr ? &edge->child() : nullptr;
 }
