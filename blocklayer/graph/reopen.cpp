@@ -30,11 +30,23 @@ Unexpected<Error> cannot_change(std::string_view option) {
     return failure(fmt::format("Cannot change the option '{}'", option));
 }
 
-Value without_children(const Node& node, const Value& options) {
-    Value own = Value::dict();
-    for (const auto& [name, value] : options.members())
-        if (node.child(name) == nullptr && name != "backing") own.set(name, value);
-    return own;
+// "take-child-perms.0": lists and dictionaries become options with dots.
+void add_flat(Value& out, const std::string& name, const Value& value) {
+    if (value.is_dict()) {
+        for (const auto& [key, member] : value.members()) add_flat(out, name + "." + key, member);
+    } else if (value.is_list()) {
+        std::size_t index = 0;
+        for (const Value& item : value.items())
+            add_flat(out, fmt::format("{}.{}", name, index++), item);
+    } else {
+        out.set(name, value);
+    }
+}
+
+Value flattened(const std::string& name, const Value& value) {
+    Value flat = Value::dict();
+    add_flat(flat, name, value);
+    return flat;
 }
 
 }  // namespace
@@ -154,17 +166,26 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
             TRY(check_child_option(node, name, value));
             continue;
         }
+        if (node.driver().can_change_option(name)) continue;
         const Value* old = node.options().find(name);
-        if (old != nullptr && *old == value) continue;
-        if (!node.driver().can_change_option(name)) return cannot_change(name);
+        const Value before = old != nullptr ? flattened(name, *old) : Value::dict();
+        const Value after = flattened(name, value);
+        for (const auto& [part, wanted] : after.members())
+            if (!before.has(part) || before.at(part) != wanted) return cannot_change(part);
     }
     if (entry.reset == Reset::no) return {};
     if (node.flags().force_share && !entry.flags.force_share) return cannot_change("force-share");
-    const Value own = without_children(node, node.options());
-    for (const auto& [name, value] : own.members()) {
+    for (const auto& [name, value] : node.options().members()) {
         if (name == "node-name" || name == "force-share" || is_flag_option(name)) continue;
-        if (entry.options.has(name) || node.driver().can_change_option(name)) continue;
-        return failure(fmt::format("Option '{}' cannot be reset to its default value", name));
+        if (name == "backing" || node.child(name) != nullptr) continue;
+        if (node.driver().can_change_option(name)) continue;
+        const Value* given = entry.options.find(name);
+        const Value after = given != nullptr ? flattened(name, *given) : Value::dict();
+        const Value before = flattened(name, value);
+        for (const auto& [part, was] : before.members())
+            if (!after.has(part))
+                return failure(
+                    fmt::format("Option '{}' cannot be reset to its default value", part));
     }
     return {};
 }
