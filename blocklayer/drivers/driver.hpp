@@ -25,9 +25,11 @@
 namespace blocklayer {
 
 class BlockLayer;
+class Breakpoints;
 class Node;
 class OpenContext;
 class ReopenContext;
+enum class DebugEvent : std::uint8_t;
 
 // What requests a driver can take as they are. 0: no limit. units: bytes.
 struct Limits {
@@ -43,6 +45,7 @@ struct Limits {
     bool zeroes_supports_fua = false;
     bool zeroes_no_fallback = false;
     bool truncate_zeroes = false;  // what a truncate adds reads as zeroes
+    bool fires_events = false;     // wants to hear of debug events
 };
 
 struct DriverInfo {  // as query-named-block-nodes and `qemu-img info` show it
@@ -126,6 +129,9 @@ public:
     // Migration hands the image over or takes it back.
     virtual IoStatus inactivate(sim::Co&) { return {}; }
     virtual IoStatus activate(sim::Co&) { return {}; }
+    // Somebody is about to do this on the node; may wait. Only with limits().fires_events.
+    virtual void debug_event(sim::Co&, DebugEvent) {}
+    virtual Breakpoints* breakpoints() { return nullptr; }
     // A drained section of this node begins or ends.
     virtual void drain_begin() {}
     virtual void drain_end() {}

@@ -23,6 +23,7 @@ class BlockBackend;
 class Edge;
 class Job;
 class Node;
+enum class DebugEvent : std::uint8_t;
 
 // Anything that can hold an edge: a node, a backend, a job.
 class EdgeParent {
@@ -138,6 +139,8 @@ public:
                     RequestFlags flags = {});
     // The node's own contents go; what lies below shows again.
     IoStatus make_empty(sim::Co& co);
+    // Tells the child what is to be done on it next; may wait.
+    void fire(sim::Co& co, DebugEvent event);
 
 private:
     friend class Graph;

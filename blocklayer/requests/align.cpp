@@ -3,6 +3,7 @@
 // other request may touch the blocks meanwhile.
 #include "blocklayer/requests/request.hpp"
 
+#include "blocklayer/requests/debug_event.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/mutant.hpp"
 
@@ -58,12 +59,21 @@ IoStatus RequestLayer::complete_blocks(sim::Co& co, Node& node, const PaddedView
     const auto read_block = [&](sim::IoView block, std::uint64_t offset) {
         return read_blocks(co, node, offset, block, RequestFlag::inconsistent_ok);
     };
-    if (padded.head() || (padded.one_block() && padded.tail()))
+    const bool one_block = padded.one_block();
+    if (padded.head() || (one_block && padded.tail())) {
+        if (padded.head()) fire(co, node, DebugEvent::pwritev_rmw_head);
+        if (one_block && padded.tail()) fire(co, node, DebugEvent::pwritev_rmw_tail);
         TRY(read_block(padded.first_block(), padded.offset()));
-    if (padded.tail() && !padded.one_block() &&
-        !sim::mutant<"requests: the last block is not completed">())
+        if (padded.head()) fire(co, node, DebugEvent::pwritev_rmw_after_head);
+        if (one_block && padded.tail()) fire(co, node, DebugEvent::pwritev_rmw_after_tail);
+    }
+    if (padded.tail() && !one_block &&
+        !sim::mutant<"requests: the last block is not completed">()) {
+        fire(co, node, DebugEvent::pwritev_rmw_tail);
         TRY(read_block(padded.last_block(),
                        padded.offset() + padded.size() - padded.last_block().size()));
+        fire(co, node, DebugEvent::pwritev_rmw_after_tail);
+    }
     return {};
 }
 
@@ -94,10 +104,13 @@ IoStatus RequestLayer::write_blocks(sim::Co& co, Node& node, std::uint64_t offse
         all_zeroes(from)) {
         if (node.flags().detect_zeroes == DetectZeroes::unmap)
             flags = flags | RequestFlag::may_unmap;
+        fire(co, node, DebugEvent::pwritev_zero);
         status = zero_blocks(co, node, offset, from.size(), flags);
     } else {
+        fire(co, node, DebugEvent::pwritev);
         status = write_parts(co, node, offset, from, flags);
     }
+    fire(co, node, DebugEvent::pwritev_done);
     end_change(node, offset, from.size(), status);
     return status;
 }
@@ -119,7 +132,11 @@ IoStatus RequestLayer::write_zeroes(sim::Co& co, Node& node, TrackedRequest& tra
     const auto write_all = [&](sim::Co& inner) -> IoStatus {
         if (begin % align != 0)
             TRY(zero_in_block(inner, node, begin, std::min(first, end) - begin, flags));
-        if (first < last) TRY(zero_blocks(inner, node, first, last - first, flags));
+        if (first < last) {
+            fire(inner, node, DebugEvent::pwritev_zero);
+            TRY(zero_blocks(inner, node, first, last - first, flags));
+            fire(inner, node, DebugEvent::pwritev_done);
+        }
         if (end % align != 0 && last >= first)
             TRY(zero_in_block(inner, node, last, end - last, flags));
         return {};
@@ -135,8 +152,11 @@ IoStatus RequestLayer::zero_in_block(sim::Co& co, Node& node, std::uint64_t offs
     const PaddedView padded(offset, sim::IoView(std::span(zeroes)),
                             node.limits().request_alignment);
     TRY(complete_blocks(co, node, padded));
-    return write_parts(co, node, padded.offset(), padded.view(),
-                       flags.without(RequestFlag::may_unmap | RequestFlag::no_fallback));
+    fire(co, node, DebugEvent::pwritev);
+    TRY(write_parts(co, node, padded.offset(), padded.view(),
+                    flags.without(RequestFlag::may_unmap | RequestFlag::no_fallback)));
+    fire(co, node, DebugEvent::pwritev_done);
+    return {};
 }
 
 IoStatus RequestLayer::discard(sim::Co& co, Node& node, TrackedRequest& tracked) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests about the node as a whole: flush and truncate.
+#include "blocklayer/requests/debug_event.hpp"
 #include "blocklayer/layer.hpp"
 #include "blocklayer/requests/request.hpp"
 #include "sim/mutant.hpp"
@@ -35,6 +36,7 @@ IoStatus RequestLayer::flush(sim::Co& co, Node& node) {
         Node& node;
     } flushing(node);
     node.layer().world().emit("flush", node.subject());
+    if (Edge* primary = node.primary_child()) primary->fire(co, DebugEvent::flush_to_os);
     TRY(node.driver().flush(co));
     node.flushed_generation = sim::mutant<"requests: a flush covers what came after it">()
                                   ? node.write_generation

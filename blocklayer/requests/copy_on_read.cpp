@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copy on read: what the node does not hold itself is read from below and stored in it, in whole
 // clusters. The caller's request is serialising, so no write can come between reading and storing.
+#include "blocklayer/requests/debug_event.hpp"
 #include "blocklayer/requests/request.hpp"
 
 namespace blocklayer {
@@ -36,6 +37,7 @@ IoStatus RequestLayer::copy_on_read(sim::Co& co, Node& node, std::uint64_t offse
         bounce.resize(end - begin);
         const sim::IoView copy{std::span(bounce)};
         TRY(read_parts(co, node, begin, copy, plain));
+        fire(co, node, DebugEvent::cor_write);
         const IoStatus stored = write_parts(co, node, begin, copy, RequestFlag::write_unchanged);
         ++node.write_generation;
         if (!stored) return stored;

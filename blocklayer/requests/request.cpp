@@ -3,6 +3,7 @@
 // for) goes straight to the driver: a guest's read passes here once per node on its way down.
 #include "blocklayer/requests/request.hpp"
 
+#include "blocklayer/requests/debug_event.hpp"
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/mutant.hpp"
@@ -15,7 +16,7 @@ constexpr RequestFlags special_for_writes = RequestFlag::fua | RequestFlag::seri
 
 bool aligned(std::uint64_t offset, std::uint64_t length, const Limits& limits) {
     return ((offset | length) & (limits.request_alignment - 1)) == 0 &&
-           (limits.max_transfer == 0 || length <= limits.max_transfer);
+           (limits.max_transfer == 0 || length <= limits.max_transfer) && !limits.fires_events;
 }
 
 bool inside(std::uint64_t offset, std::uint64_t length, std::uint64_t node_length) {
@@ -116,7 +117,16 @@ IoStatus Edge::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) 
     return RequestLayer::discard(co, node, tracked);
 }
 
-IoStatus Edge::flush(sim::Co& co) { return RequestLayer::flush(co, *child_); }
+IoStatus Edge::flush(sim::Co& co) {
+    // The end of the parent's own flush: its caches are written, now the child's.
+    const Node* parent = parent_.as_node();
+    if (role_.has(Role::primary) && parent != nullptr && parent->flushing_ &&
+        parent->flushed_generation < parent->write_generation)
+        fire(co, DebugEvent::flush_to_disk);
+    return RequestLayer::flush(co, *child_);
+}
+
+void Edge::fire(sim::Co& co, DebugEvent event) { RequestLayer::fire(co, *child_, event); }
 
 IoResult<BlockStatus> Edge::block_status(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
     return RequestLayer::block_status(co, *child_, offset, length);

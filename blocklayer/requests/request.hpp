@@ -76,6 +76,10 @@ public:
                            const IoStatus& status);
     static void mark_dirty(Node& node, std::uint64_t offset, std::uint64_t length);
     static void set_length(Node& node, std::uint64_t length);
+    static void fire(sim::Co& co, Node& node, DebugEvent event) {
+        if (node.limits().fires_events) [[unlikely]]
+            node.driver().debug_event(co, event);
+    }
     static bool stack_is_short(const sim::Co& co) { return co.stack_left() < stack_reserve; }
 
 private:

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "blocklayer/requests/debug_event.hpp"
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "sim/check.hpp"
@@ -67,12 +68,14 @@ public:
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into,
                   RequestFlags flags) override {
         TRY(check_range(offset, into.size()));
+        file_->fire(co, DebugEvent::read_aio);
         return file_->read(co, offset + window_.offset, into, flags);
     }
 
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from,
                    RequestFlags flags) override {
         TRY(check_range(offset, from.size()));
+        file_->fire(co, DebugEvent::write_aio);
         return file_->write(co, offset + window_.offset, from, flags);
     }
 
