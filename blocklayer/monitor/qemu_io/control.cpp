@@ -13,8 +13,7 @@ namespace blocklayer::qemu_io {
 namespace {
 
 Status flush(sim::Co& co, Call& call) {
-    const IoStatus status = call.backend.flush(co);
-    if (!status) call.say(fmt::format("flush failed: {}", sim::errno_text(status.error())));
+    (void)call.backend.flush(co);  // its failure is seen in the exit status of the program only
     return {};
 }
 
@@ -110,11 +109,10 @@ Status map(sim::Co& co, Call& call) {
     const std::uint64_t end = call.backend.length();
     for (std::uint64_t at = 0; at < end;) {
         const auto run = next_run(co, call, at, end);
-        if (!run) {
-            call.say(
-                fmt::format("Failed to query allocation status: {}", sim::errno_text(run.error())));
-            return {};
-        }
+        if (!run)
+            return failure(fmt::format("Failed to get allocation status: {}",
+                                       sim::errno_text(run.error())),
+                           run.error());
         call.say(fmt::format("{} ({:#x}) bytes {} at offset {} ({:#x})",
                              human_bytes(static_cast<double>(run->length)), run->length,
                              run->allocated ? "    allocated" : "not allocated",
