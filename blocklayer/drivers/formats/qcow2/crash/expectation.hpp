@@ -42,7 +42,7 @@ public:
 
     std::uint64_t size() const { return size_; }
     bool allows(std::uint64_t sector, Tag tag) const {
-        return sector < allowed_.size() && (allowed_[sector] >> tag & 1) != 0;
+        return tag < tags_max && sector < allowed_.size() && (allowed_[sector] >> tag & 1) != 0;
     }
     bool allows_size(std::uint64_t sectors) const { return sizes_.contains(sectors); }
     // Of everything that allows() and allows_size() say.
