@@ -48,10 +48,14 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
         TRY(preallocate(co, old_size, size - old_size, preallocation));
 
     const sim::MutexLock lock(co, mutex);
+    // What hides the backing file must be there before the disk is long enough to show it.
+    IoStatus done = write_caches(co);
+    if (done) done = file_->flush(co);
     std::byte field[8];
     write_be(field, size);
-    IoStatus done = write_metadata(co, header_at_size, std::span<const std::byte>(field),
-                                   MetadataKind::header);
+    if (done)
+        done = write_metadata(co, header_at_size, std::span<const std::byte>(field),
+                              MetadataKind::header);
     if (done) done = file_->flush(co);
     if (!done) return failed("Failed to update the image size", done.error());
     header.size = size;

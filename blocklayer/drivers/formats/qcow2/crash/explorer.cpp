@@ -226,20 +226,34 @@ std::string Explorer::judge_open(sim::Co& co, BlockLayer& layer, const Expectati
 
     const std::uint64_t sectors = disk->length() / sector_bytes;
     if (!expected.allows_size(sectors)) return fmt::format("is {} sectors long", sectors);
-    std::vector<std::byte> data;
-    for (std::uint64_t at = 0; at < disk->length(); at += data.size()) {
-        data.resize(std::min(transfer_bytes, disk->length() - at));
-        if (!disk->read(co, at, std::span(data))) return fmt::format("cannot be read at {}", at);
-        for (std::size_t i = 0; i < data.size(); i += sector_bytes) {
-            const std::uint64_t sector = (at + i) / sector_bytes;
-            const Tag seen = tag_of(std::span(data).subspan(i, sector_bytes), sector);
-            if (!expected.allows(sector, seen))
-                return fmt::format("sector {} reads as {}", sector, unsigned{seen});
-        }
+    for (std::uint64_t at = 0; at < disk->length();) {
+        const auto status = node->driver().block_status(
+            co, at, std::min(transfer_bytes, disk->length() - at));
+        if (!status) return fmt::format("is not known at {}", at);
+        const bool hole = !status->allocated && !configuration_.backing;
+        if (std::string what = judge_range(co, *disk, at, status->length, hole, expected);
+            !what.empty())
+            return what;
+        at += status->length;
     }
     std::string what = go_on_next_ ? go_on(co, *disk) : std::string();
     disk->remove();
     return what;
+}
+
+std::string Explorer::judge_range(sim::Co& co, BlockBackend& disk, std::uint64_t offset,
+                                  std::uint64_t length, bool hole, const Expectation& expected) {
+    std::vector<std::byte> data(hole ? 0 : length);
+    if (!hole && !disk.read(co, offset, std::span(data)))
+        return fmt::format("cannot be read at {}", offset);
+    for (std::size_t i = 0; i < length; i += sector_bytes) {
+        const std::uint64_t sector = (offset + i) / sector_bytes;
+        const Tag seen =
+            hole ? tag_zero : tag_of(std::span(data).subspan(i, sector_bytes), sector);
+        if (!expected.allows(sector, seen))
+            return fmt::format("sector {} reads as {}", sector, unsigned{seen});
+    }
+    return {};
 }
 
 // The image is not a museum piece: it is written to again.

@@ -76,6 +76,8 @@ private:
     void look_at(const Moment& moment, const std::vector<bool>& kept);
     void fail(const Moment& moment, const std::vector<bool>& kept, std::string what);
     std::string judge_open(sim::Co& co, BlockLayer& layer, const Expectation& expected);
+    std::string judge_range(sim::Co& co, BlockBackend& disk, std::uint64_t offset,
+                            std::uint64_t length, bool hole, const Expectation& expected);
     std::string go_on(sim::Co& co, BlockBackend& disk);
 
     const Configuration& configuration_;
