@@ -53,13 +53,15 @@ IoStatus Checker::count_l2(sim::Co& co, std::uint64_t l2_offset, Active active) 
     for (std::uint64_t i = 0; i < table.size(); ++i) {
         const std::uint64_t entry = table[i], offset = entry & entry_offset_mask;
         if (active == Active::yes) count_statistics(entry);
+        if ((entry & entry_compressed) == 0 && (entry & l2_reserved_mask) != 0)
+            damage(fmt::format("found l2 entry with reserved bits set: {:x}", entry));
         switch (kind_of(entry)) {
         case EntryKind::unallocated:
         case EntryKind::zero_plain: break;
         case EntryKind::compressed: {
             if ((entry & entry_copied) != 0)
-                damage(fmt::format(": coffset={:#x}: copied flag must never be set for "
-                                   "compressed clusters", entry & entry_offset_mask));
+                damage(fmt::format("coffset={:#x}: copied flag must never be set for compressed "
+                                   "clusters", entry & entry_offset_mask), "ERROR: ");
             // The last sector may be cut off by the end of the file.
             const CompressedExtent extent = compressed_extent(g, entry);
             count(extent.offset, extent.bytes);
@@ -84,6 +86,8 @@ IoStatus Checker::count_l1(sim::Co& co, const std::vector<std::uint64_t>& l1, Ac
     for (const std::uint64_t entry : l1) {
         const std::uint64_t offset = entry & entry_offset_mask;
         if (offset == 0) continue;
+        if ((entry & l1_reserved_mask) != 0)
+            damage(fmt::format("found L1 entry with reserved bits set: {:x}", entry));
         const bool inside = count(offset, g.cluster_bytes());
         if (!g.aligned(offset)) {
             damage(fmt::format("l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
@@ -134,22 +138,27 @@ void Checker::count_refcount_structures() {
     for (std::uint64_t i = 0; i < image_.refcount_table.size(); ++i) {
         const std::uint64_t offset = image_.refcount_table[i] & refcount_table_offset_mask;
         const std::uint64_t cluster = offset >> g.cluster_bits;
+        if ((image_.refcount_table[i] & ~refcount_table_offset_mask) != 0) {
+            damage(fmt::format("refcount table entry {} has reserved bits set", i));
+            ++broken_structures_;
+            continue;
+        }
         if (offset == 0) continue;
         if (!g.aligned(offset)) {
             damage(fmt::format("refcount block {} is not cluster aligned; refcount table entry "
                                "corrupted", i));
-            refcounts_broken_ = true;
+            ++broken_structures_;
             continue;
         }
         if (cluster >= counts_.size()) {
             damage(fmt::format("refcount block {} is outside image", i));
-            refcounts_broken_ = true;
+            ++broken_structures_;
             continue;
         }
         count(offset, g.cluster_bytes());
         if (counts_[cluster] != 1) {
             damage(fmt::format("refcount block {} refcount={}", i, counts_[cluster]));
-            refcounts_broken_ = true;
+            ++broken_structures_;
         }
     }
 }
@@ -199,31 +208,6 @@ IoStatus Checker::compare_one(sim::Co& co, std::uint64_t cluster) {
 IoStatus Checker::compare(sim::Co& co) {
     for (std::uint64_t cluster = 0; cluster < counts_.size(); ++cluster)
         TRY(compare_one(co, cluster));
-    // What is counted beyond the end of the file is leaked as well.
-    const Geometry& g = image_.geometry();
-    for (std::uint64_t i = counts_.size() >> g.refcount_block_bits();
-         i < image_.refcount_table.size(); ++i) {
-        if (image_.refcount_table[i] == 0) continue;
-        const std::uint64_t first =
-            std::max<std::uint64_t>(i << g.refcount_block_bits(), counts_.size());
-        const std::uint64_t end = (i + 1) << g.refcount_block_bits();
-        for (std::uint64_t cluster = first; cluster < end; ++cluster) {
-            const IoResult<std::uint64_t> stored = image_.refcount(co, cluster);
-            if (!stored) {
-                ++result_.check_errors;
-                break;
-            }
-            if (*stored == 0) continue;
-            result_.image_end_offset = (cluster + 1) << g.cluster_bits;
-            const bool fix = fixes(Driver::Repair::leaks);
-            say(fmt::format("{} cluster {} refcount={} reference=0",
-                            fix ? "Repairing" : "Leaked", cluster, *stored));
-            if (fix && set_count(co, cluster, 0))
-                ++result_.leaks_fixed;
-            else
-                ++result_.leaks;
-        }
-    }
     return {};
 }
 
@@ -258,8 +242,7 @@ IoStatus Checker::check_copied(sim::Co& co) {
     const Geometry& g = image_.geometry();
     for (std::uint64_t i = 0; i < image_.l1.size(); ++i) {
         const std::uint64_t entry = image_.l1[i], offset = entry & entry_offset_mask;
-        if (offset == 0 || !g.aligned(offset) || offset >> g.cluster_bits >= counts_.size())
-            continue;
+        if (offset == 0 || !g.aligned(offset)) continue;
         const IoResult<std::uint64_t> stored = image_.refcount(co, offset >> g.cluster_bits);
         if (stored && (*stored == 1) != ((entry & entry_copied) != 0)) {
             const bool fix = fixes(Driver::Repair::errors);
@@ -288,9 +271,18 @@ IoResult<Driver::CheckResult> Checker::run(sim::Co& co) {
     const std::uint64_t clusters = g.clusters_for(image_.file().child().length());
     if (clusters > clusters_max) return Unexpected(Errno::no_memory);
     counts_.assign(clusters, 0);
-    result_.total_clusters = g.clusters_for(image_.size());
     TRY(count_all(co));
-    if (refcounts_broken_ && fixes(Driver::Repair::errors)) TRY(rebuild_refcounts(co));
+    if (broken_structures_ > 0 && fixes(Driver::Repair::errors)) {
+        TRY(rebuild_refcounts(co));
+        Driver::CheckResult anew;
+        anew.messages = std::move(result_.messages);
+        anew.corruptions_fixed = broken_structures_;
+        result_ = std::move(anew);
+        next_contiguous_ = 0;
+        counts_.assign(g.clusters_for(image_.file().child().length()), 0);
+        TRY(count_all(co));
+    }
+    result_.total_clusters = g.clusters_for(image_.size());
     TRY(compare(co));
     TRY(check_copied(co));
     if (repair_ != Driver::Repair::none) {

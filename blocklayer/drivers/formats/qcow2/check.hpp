@@ -25,8 +25,8 @@ private:
         return (static_cast<unsigned>(repair_) & static_cast<unsigned>(what)) != 0;
     }
     void say(std::string_view text) { result_.messages.emplace_back(text); }
-    void damage(std::string_view text) {
-        say(fmt::format("ERROR {}", text));
+    void damage(std::string_view text, std::string_view before = "ERROR ") {
+        say(fmt::format("{}{}", before, text));
         ++result_.corruptions;
     }
     // False: the range is not within the file, which is damage.
@@ -52,7 +52,7 @@ private:
     Driver::CheckResult result_;
     std::vector<std::uint32_t> counts_;  // of each cluster of the file
     std::uint64_t next_contiguous_ = 0;
-    bool refcounts_broken_ = false;  // the structures themselves, not just numbers in them
+    std::uint64_t broken_structures_ = 0;  // refcount blocks that are not where they can be
 };
 
 }  // namespace blocklayer::qcow2

@@ -120,9 +120,9 @@ Status parse_one(Header& header, std::uint32_t type, std::span<const std::byte> 
         if (field<std::uint32_t>(data, 4) != 0)
             return failure("bitmaps_ext: Reserved field is not zero");
         if (header.bitmaps.count == 0)
-            return failure("bitmaps_ext: found bitmaps extension with zero bitmaps");
+            return failure("found bitmaps extension with zero bitmaps");
         if (header.bitmaps.count > 65535)
-            return failure("bitmaps_ext: image has " + std::to_string(header.bitmaps.count) +
+            return failure("bitmaps_ext: Image has " + std::to_string(header.bitmaps.count) +
                            " bitmaps, exceeding the QEMU supported maximum of 65535");
         if (!header.geometry.aligned(header.bitmaps.directory_offset))
             return failure("bitmaps_ext: invalid bitmap directory offset");
@@ -205,6 +205,8 @@ static Status check_limits(const Header& header) {
                     snapshot_table_bytes_max, "Snapshot table"));
     TRY(check_table(geometry, header.l1_offset, header.l1_entries, 8, l1_bytes_max,
                     "Active L1 table"));
+    if (header.size > ~std::uint64_t{0} - geometry.bytes_per_l2() + 1)
+        return failure("Could not refresh total sector count: File too large", Errno::too_big);
     if (header.size > std::uint64_t{INT64_MAX}) return failure("Image is too big", Errno::too_big);
     const std::uint64_t l1_needed = geometry.l1_entries_for(header.size);
     if (l1_needed > INT32_MAX) return failure("Image is too big", Errno::too_big);

@@ -25,7 +25,10 @@ IoStatus Checker::rebuild_refcounts(sim::Co& co) {
     const Geometry& g = image_.geometry();
     const std::uint64_t per_block = g.refcounts_per_block(), per_cluster = g.cluster_bytes() / 8;
     say("Rebuilding refcount structure");
-    // References held by the old structures go away with them.
+    // The old structures go, wherever they say they are: nothing guards them any more, and the
+    // references they hold do not count.
+    image_.metadata.remove_all(MetadataKind::refcount_table);
+    image_.metadata.remove_all(MetadataKind::refcount_block);
     const std::vector<std::uint64_t> old_table = image_.refcount_table;
     const auto uncount = [&](std::uint64_t offset, std::uint64_t clusters) {
         for (std::uint64_t i = 0; i < clusters; ++i) {
@@ -75,18 +78,12 @@ IoStatus Checker::rebuild_refcounts(sim::Co& co) {
     TRY(image_.file().flush(co));
 
     image_.refcount_cache.forget_all();
-    for (const std::uint64_t entry : old_table)
-        image_.metadata.remove((entry & refcount_table_offset_mask) >> g.cluster_bits, 1,
-                               MetadataKind::refcount_block);
-    image_.metadata.remove(image_.header.refcount_table_offset >> g.cluster_bits,
-                           image_.header.refcount_table_clusters, MetadataKind::refcount_table);
     image_.metadata.add(start, blocks, MetadataKind::refcount_block);
     image_.metadata.add(start + blocks, table_clusters, MetadataKind::refcount_table);
     image_.header.refcount_table_offset = table_offset;
     image_.header.refcount_table_clusters = static_cast<std::uint32_t>(table_clusters);
     image_.refcount_table = std::move(table);
     image_.free_hint_ = 0;
-    result_.corruptions_fixed += std::exchange(result_.corruptions, 0);
     return {};
 }
 
