@@ -98,13 +98,20 @@ void BlockLayer::forget_node(Node& node, std::unique_ptr<Node>* taken) {
 }
 
 void BlockLayer::reap(sim::Co& co) {
-    while (!unreferenced_.empty()) {
+    while (!unreferenced_.empty() || closing_ > 0) {
+        if (unreferenced_.empty()) {
+            close_waiters_.wait(co);
+            continue;
+        }
         Node* node = unreferenced_.front();
         std::erase(unreferenced_, node);      // it may be there more than once
         if (node->references_ > 0) continue;  // somebody took it again
         std::unique_ptr<Node> closing;
         forget_node(*node, &closing);
+        ++closing_;
         close_node(co, std::move(closing));
+        --closing_;
+        close_waiters_.wake_all();
     }
 }
 

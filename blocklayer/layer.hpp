@@ -84,8 +84,8 @@ public:
     void refresh_limits(Node& node);
     std::string generate_node_name();
 
-    // Closes nodes nobody refers to. Commands call it before they reply; without it a deferred
-    // event does it.
+    // Closes nodes nobody refers to, and waits for those that somebody else is closing. Commands
+    // call it before they reply; without it a deferred event does it.
     void reap(sim::Co& co);
     // Cancels jobs, detaches backends, closes all nodes.
     void shut_down(sim::Co& co);
@@ -143,6 +143,8 @@ private:
     std::shared_ptr<sim::Mutex> control_lock_ =
         std::make_shared<sim::Mutex>(sim::Label("control of the layer"));
     sim::WaitQueue drain_waiters_{"drained section"};
+    sim::WaitQueue close_waiters_{"closing of a node"};
+    std::uint64_t closing_ = 0;  // nodes somebody is closing just now
     std::uint64_t next_generated_name_ = 0;
     std::uint64_t next_node_id_ = 1;
     bool reaping_posted_ = false;
