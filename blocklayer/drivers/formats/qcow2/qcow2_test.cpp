@@ -46,25 +46,24 @@ void expect_contents(const TemporaryDirectory& where, std::string_view image, co
 
 TEST_CASE("qcow2: random histories are read back by the real program", "[qcow2]") {
     const Variation variation = GENERATE(from_range(std::begin(variations), std::end(variations)));
-    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
-        INFO("create " << variation.create << " open " << variation.open << " seed " << seed);
-        const TemporaryDirectory where;
-        const HistoryOptions options{.size = 3 << 20};
-        must(where, fmt::format("qemu-img create -q -f qcow2 -o {} a.qcow2 {}", variation.create,
-                                options.size));
-        sim::PosixStore store(where.path());
-        sim::World world({.seed = seed});
-        Model model(options.size);
-        for (int session = 0; session < 3; ++session) {
-            OpenImage image(world, store, image_options("a.qcow2", variation.open));
-            REQUIRE(image.error == "");
-            REQUIRE(first_difference(world, image, model) == -1);
-            run_history(world, image, model, world.rng("history"), options);
-            REQUIRE(first_difference(world, image, model) == -1);
-        }
-        expect_clean(where, "a.qcow2");
-        expect_contents(where, "a.qcow2", model);
+    const std::uint64_t seed = 1;
+    INFO("create " << variation.create << " open " << variation.open << " seed " << seed);
+    const TemporaryDirectory where;
+    const HistoryOptions options{.size = 3 << 20};
+    must(where, fmt::format("qemu-img create -q -f qcow2 -o {} a.qcow2 {}", variation.create,
+                            options.size));
+    sim::PosixStore store(where.path());
+    sim::World world({.seed = seed});
+    Model model(options.size);
+    for (int session = 0; session < 2; ++session) {
+        OpenImage image(world, store, image_options("a.qcow2", variation.open));
+        REQUIRE(image.error == "");
+        REQUIRE(first_difference(world, image, model) == -1);
+        run_history(world, image, model, world.rng("history"), options);
+        REQUIRE(first_difference(world, image, model) == -1);
     }
+    expect_clean(where, "a.qcow2");
+    expect_contents(where, "a.qcow2", model);
 }
 
 }  // namespace

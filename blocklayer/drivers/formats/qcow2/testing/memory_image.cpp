@@ -64,15 +64,16 @@ std::string MemoryImage::open(std::string_view more, bool read_only) {
     options.set("file", Value::dict({{"driver", "file"}, {"filename", name}}));
     options.set("read-only", read_only);
     options.set("discard", "unmap");
+    options.set("backing", backing);
     merge(options, members(more));
     return run([&](sim::Co& co) -> std::string {
         auto opened = layer.open(co, options);
         layer.reap(co);
         if (!opened) return opened.error().text;
         node = std::move(*opened);
-        const PermSet writes = Perm::write | Perm::resize;
+        const PermSet writes = Perm::consistent_read | Perm::write | PermSet(Perm::resize);
         disk = BlockBackend::make(
-            layer, {.used = read_only ? PermSet() : writes, .shared = PermSet::all()});
+            layer, {.used = read_only ? PermSet(Perm::consistent_read) : writes, .shared = PermSet::all()});
         const Status inserted = disk->insert(*node);
         return inserted ? std::string() : inserted.error().text;
     });

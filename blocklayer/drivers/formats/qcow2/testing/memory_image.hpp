@@ -67,6 +67,7 @@ public:
     NodeRef node;
     std::unique_ptr<BlockBackend> disk;
     std::vector<QmpEvent> events;
+    Value backing;  // of what is opened next; null: none
 
 private:
     std::unique_ptr<Image> bare_;
