@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds:   our check counts the damage and the leaks that the real qemu-img counts; what we repair it
-         finds clean, or left as its own repair leaves it, with the same contents.
+"""Holds:   our check counts the damage and the leaks that the real qemu-img counts; what we repair
+         it finds clean, or left as its own repair leaves it, with the same contents.
 Method:  images with clusters of every kind, made by the real programs, spoilt in one place of their
          tables; the places and values are drawn from a seed.
 """

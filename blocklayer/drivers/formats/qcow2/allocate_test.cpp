@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds:   a read returns what was acknowledged last, whatever the order in which overlapping writes
-//          to unallocated clusters run; a write that fails lets those behind it go on; new clusters
-//          show around the data what was there before; metadata is not overwritten by data.
+// Holds:   a read returns what was acknowledged last, whatever the order in which overlapping
+//          writes to unallocated clusters run; a write that fails lets those behind it go on; new
+//          clusters show around the data what was there before; data does not overwrite metadata.
 // Method:  writers of sub-cluster pieces under random schedules; one injected error with writers
 //          waiting; backing files; images whose refcounts lie.
 #include "blocklayer/drivers/formats/qcow2/testing/memory_image.hpp"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds:   tables come back as they were changed, however few fit in; a cache that depends on another
-//          or on data lets that reach stable storage first; what could not be written stays dirty.
+// Holds:   tables come back as they were changed, however few fit in; a cache that depends on
+//          another or on data lets that reach stable storage first; what could not be written
+//          stays dirty.
 // Method:  a bare cache over an image file in memory, whose writes and flushes are counted; random
 //          use against a model.
 #include "blocklayer/drivers/formats/qcow2/cache.hpp"

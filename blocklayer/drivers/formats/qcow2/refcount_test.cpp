@@ -2,7 +2,8 @@
 // Holds:   a cluster is given to one user at a time, with refcounts of every width, through new
 //          refcount blocks and tables; one that is given back is not used before that is on stable
 //          storage; a failure on the way leaks at most.
-// Method:  a bare image: random allocations and frees against a set; injected errors; then the check.
+// Method:  a bare image: random allocations and frees against a set; injected errors; then the
+//          check.
 #include <map>
 #include <set>
 

@@ -71,9 +71,9 @@ std::string MemoryImage::open(std::string_view more, bool read_only) {
         layer.reap(co);
         if (!opened) return opened.error().text;
         node = std::move(*opened);
-        const PermSet writes = Perm::consistent_read | Perm::write | PermSet(Perm::resize);
-        disk = BlockBackend::make(
-            layer, {.used = read_only ? PermSet(Perm::consistent_read) : writes, .shared = PermSet::all()});
+        Claim claim{.used = Perm::consistent_read, .shared = PermSet::all()};
+        if (!read_only) claim.used = Perm::consistent_read | Perm::write | PermSet(Perm::resize);
+        disk = BlockBackend::make(layer, claim);
         const Status inserted = disk->insert(*node);
         return inserted ? std::string() : inserted.error().text;
     });

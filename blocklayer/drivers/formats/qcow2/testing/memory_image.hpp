@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A qcow2 image in simulated memory, open twice over: as a node with a user, and as a bare Image over
-// the same file for tests that look inside. Use one of the two at a time.
+// A qcow2 image in simulated memory, open twice over: as a node with a user, and as a bare Image
+// over the same file for tests that look inside. Use one of the two at a time.
 #pragma once
 #include <memory>
 #include <string>
