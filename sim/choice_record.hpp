@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // ChoiceRecord: what a schedule answered in one run, as a small text that replays anywhere.
 //
-//     blockstep choices 1
+//     blockstep choices 2
 //     scenario=scenarios/mirror_meets_hotplug.py     lines of key=value, then an empty one
 //     seed=17
 //
-//     ready 3 2                  label, how many answers there were, which one was given
-//     power cut: sector 2 1 x4   the same four times in a row
+//     order mirror copy 3 2      of 3 ready events the third ran, a 'mirror copy'
+//     order guest write 2 1 x4   the same four times in a row
+//     ordinary 57                57 answers of 0, whatever was asked
+//     fault disk.qcow2: write fails 2 1
+//
+// A line is a kind, a name, how many answers there were and which one was given. Ordinary answers
+// are only counted, so that a record is as long as its run was out of the ordinary.
 #pragma once
 #include <map>
 #include <string>

@@ -226,13 +226,13 @@ std::size_t Co::stack_left() const {
 }
 
 void Co::park(Label on) {
-    fiber_.waiting_for_ = on;
+    fiber_.doing = on;
     fiber_.state_ = Fiber::State::parked;
     FiberCore::suspend(fiber_);
 }
 
 void Co::yield(Label why) {
-    fiber_.waiting_for_ = why;
+    fiber_.doing = why;
     fiber_.state_ = Fiber::State::ready;
     fiber_.world_.make_ready(fiber_);
     FiberCore::suspend(fiber_);

@@ -29,6 +29,8 @@ public:
     Label label{"runnable"};
     std::uint64_t id = 0;
     std::uint32_t thread = 0;
+    std::uint32_t turns = 0;  // how often it was begun
+    Label doing;              // a fiber: what it waits for
 };
 
 class Fiber final : public Runnable {
@@ -39,7 +41,7 @@ public:
 
     World& world() const { return world_; }
     bool parked() const { return state_ == State::parked; }
-    Label waiting_for() const { return waiting_for_; }
+    Label waiting_for() const { return doing; }
     // The fiber that holds, or is, what this one waits for; nullptr: nobody in particular.
     const Fiber* waits_for() const;
     void run() override;
@@ -74,7 +76,6 @@ private:
         unsigned uncaught = 0;
     } exceptions_;
     void* asan_fake_stack_ = nullptr;
-    Label waiting_for_{"nothing"};
     State state_ = State::fresh;
     bool service_ = false;
 };

@@ -40,6 +40,7 @@ World::World(WorldOptions options)
       in_order_(schedule_->in_order()),
       record_choices_(options.record_choices),
       clock_(options.clock),
+      watcher_(schedule_->watcher()),
       platform_(std::move(options.platform)) {
     trace_.set_recording(options.record_trace);
     add_thread("main", ThreadKind::main_loop);
@@ -89,9 +90,33 @@ RandomStream& World::rng(std::string_view name) {
 std::uint32_t World::choose(std::uint32_t n, Label label) {
     EXPECTS(n > 0);
     if (n == 1 || in_order_) return 0;
-    const std::uint32_t k = schedule_->choose(n, label);
+    return record(ChoiceKind::value, label, n, schedule_->choose(n, label));
+}
+
+std::uint32_t World::fault(std::uint32_t n, Label site) {
+    EXPECTS(n > 1);
+    if (in_order_ || faults_left_ == 0) return 0;
+    const std::uint32_t k = record(ChoiceKind::fault, site, n, schedule_->fault(n, site));
+    if (k == 0) return 0;
+    --faults_left_;
+    faults_.push_back({now_, trace_.count(), events_run_, site, k});
+    emit(site, {}, k);
+    return k;
+}
+
+bool World::feature(Label name) {
+    if (in_order_) return true;
+    return record(ChoiceKind::feature, name, 2, schedule_->feature(name) ? 0 : 1) == 0;
+}
+
+bool World::keep(Label operation) {
+    if (in_order_) return true;
+    return record(ChoiceKind::operation, operation, 2, schedule_->keep(operation) ? 0 : 1) == 0;
+}
+
+std::uint32_t World::record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k) {
     INVARIANT(k < n);
-    if (record_choices_) choices_.push_back({label, n, k});
+    if (record_choices_) choices_.push_back({label, n, k, kind});
     return k;
 }
 
@@ -106,6 +131,7 @@ void World::post(Thread& thread, Label label, std::function<void()> handler) {
     }
     posted->label = label;
     posted->id = next_id_++;
+    posted->turns = 0;
     posted->thread = thread.index();
     posted->handler = std::move(handler);
     make_ready(*posted);
@@ -139,13 +165,13 @@ Runnable& World::take_ready() {
         candidates_.clear();
         for (std::size_t i = 0; i < ready_count_; ++i) {
             const Runnable& runnable = *ready_[(ready_head_ + i) & mask];
-            candidates_.push_back({runnable.id, runnable.thread, runnable.label});
+            candidates_.push_back({runnable.id, runnable.thread, runnable.turns, runnable.label});
         }
         k = schedule_->pick(candidates_);
         INVARIANT(k < ready_count_);
         if (record_choices_)
-            choices_.push_back({"ready", static_cast<std::uint32_t>(ready_count_),
-                                static_cast<std::uint32_t>(k)});
+            choices_.push_back({candidates_[k].label, static_cast<std::uint32_t>(ready_count_),
+                                static_cast<std::uint32_t>(k), ChoiceKind::order});
     }
     Runnable& chosen = *ready_[(ready_head_ + k) & mask];
     // Close the gap: what came earlier moves up by one.
@@ -165,6 +191,8 @@ Runnable& World::take_ready() {
     ++events_run_;
     Runnable& next = take_ready();
     trace_.step(now_, next.label, next.id, next.thread);
+    if (watcher_ != nullptr) [[unlikely]] announce(next);
+    ++next.turns;
     turning_ = true;
     try {
         next.run();
@@ -173,7 +201,15 @@ Runnable& World::take_ready() {
     }
     turning_ = false;
     if (failure_) rethrow_failure();
+    if (watcher_ != nullptr) [[unlikely]] watcher_->ends(touched_);
     return true;
+}
+
+void World::announce(const Runnable& next) {
+    const Step step{now_,       events_run_, next.id,   next.thread,
+                    next.turns, next.label,  next.doing};
+    touched_.clear();
+    watcher_->begins(step);
 }
 
 bool World::step() { return turn(); }

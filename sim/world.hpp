@@ -108,6 +108,15 @@ public:
     using std::runtime_error::runtime_error;
 };
 
+// A fault that a schedule injected.
+struct InjectedFault {
+    Instant at;
+    std::uint64_t position;  // trace events before it
+    std::uint64_t step;      // number of the event that met it
+    Label site;
+    std::uint32_t answer;  // above 0: which of the site's faults
+};
+
 class World {
 public:
     explicit World(WorldOptions options = {});
@@ -131,7 +140,24 @@ public:
     RandomStream& rng(std::string_view name);
     // A free choice of the model: 0 when n == 1, otherwise the schedule's answer, recorded.
     std::uint32_t choose(std::uint32_t n, Label label);
+    // What goes wrong here: 0 for nothing, or the schedule's answer below n. Names of sites are
+    // stable: they are part of records, and swarms draw them by name.
+    std::uint32_t fault(std::uint32_t n, Label site);
+    // No more faults than this from here on; then sites are not asked.
+    void limit_faults(std::uint32_t n) { faults_left_ = n; }
+    const std::vector<InjectedFault>& faults() const { return faults_; }
+    // Whether this run has the feature: yes, unless the schedule draws configurations.
+    bool feature(Label name);
+    // Whether to do this operation of a list: yes, unless somebody looks for a shorter list.
+    bool keep(Label operation);
     const std::vector<Choice>& choices() const { return choices_; }
+
+    // The running step reads or changes what has this name. A step that says all it touches may be
+    // taken to commute with one that touches other things; one that says nothing commutes with
+    // none.
+    void touch(std::string_view name, Access access) {
+        if (watcher_ != nullptr) [[unlikely]] touched_.push_back({hash_text(name), access});
+    }
 
     // An event in the trace, under the running fiber and the present time.
     void emit(Label label, Subject subject = {}, std::uint64_t a = 0, std::uint64_t b = 0) {
@@ -216,6 +242,8 @@ private:
     Fiber& start_fiber(void* block, Thread& thread, Label label, void (*enter)(void*, Co&),
                        void (*drop)(void*), void* body);
     bool turn();
+    void announce(const Runnable& next);
+    std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
     void make_ready(Runnable& runnable);
     void forget_ready(Runnable& runnable);
     Runnable& take_ready();
@@ -257,6 +285,10 @@ private:
     bool turning_ = false;
     ClockMode clock_;
     std::optional<Pace> pace_;  // paced only
+    StepWatcher* watcher_;
+    std::vector<Touch> touched_;  // by the running step
+    std::uint32_t faults_left_ = UINT32_MAX;
+    std::vector<InjectedFault> faults_;
     std::vector<Choice> choices_;
     std::vector<std::unique_ptr<Thread>> threads_;
     std::vector<std::pair<std::string, std::unique_ptr<RandomStream>>> streams_;

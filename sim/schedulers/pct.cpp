@@ -29,6 +29,11 @@ public:
         return static_cast<std::uint32_t>(choices_.below(n));
     }
 
+    std::uint32_t fault(std::uint32_t n, Label) override {
+        if (!choices_.chance(1, fault_odds)) return 0;
+        return 1 + static_cast<std::uint32_t>(choices_.below(n - 1));
+    }
+
     std::uint32_t pick(std::span<const Candidate> ready) override {
         ++picks_;
         std::uint32_t best = highest(ready);

@@ -8,13 +8,24 @@ namespace {
 
 class Random final : public Schedule {
 public:
-    explicit Random(std::uint64_t seed) : stream_(seed, "schedule") {}
+    explicit Random(std::uint64_t seed) : stream_(seed, "schedule"), faults_(seed, "faults") {}
+
     std::uint32_t choose(std::uint32_t n, Label) override {
         return static_cast<std::uint32_t>(stream_.below(n));
     }
 
+    std::uint32_t pick(std::span<const Candidate> ready) override {
+        return static_cast<std::uint32_t>(stream_.below(ready.size()));
+    }
+
+    std::uint32_t fault(std::uint32_t n, Label) override {
+        if (!faults_.chance(1, fault_odds)) return 0;
+        return 1 + static_cast<std::uint32_t>(faults_.below(n - 1));
+    }
+
 private:
     RandomStream stream_;
+    RandomStream faults_;
 };
 
 }  // namespace
