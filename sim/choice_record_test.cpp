@@ -75,7 +75,8 @@ TEST_CASE("choice_record: broken texts are refused with the line") {
     CHECK(error_of(head + "\norder ready 3 -1\n") == "line 3: not a kind, a name and two numbers");
     CHECK(error_of(head + "\nrea" + '\0' + "dy 3 1\n") == "line 3: not text");
     CHECK(error_of(head + "\norder ready 3 1 x0\n") == "line 3: not a count");
-    CHECK(error_of(head + "\norder ready 99999999999 1\n") == "line 3: not a kind, a name and two numbers");
+    CHECK(error_of(head + "\norder ready 99999999999 1\n") ==
+          "line 3: not a kind, a name and two numbers");
     CHECK(error_of(head + "\norder ready 3 1 x4000000000\n") == "line 3: too many choices");
     CHECK(error_of(head + "\n" + std::string(5000, 'a') + " 2 1\n") == "line 3: too long");
     std::string many = head;
