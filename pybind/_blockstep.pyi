@@ -23,6 +23,26 @@ class Backend:
         """unmap: the room may be given back."""
 
 
+class Frontier:
+    """What an exhaustive search has done and what is left."""
+    def __init__(self, departures: int, preemptions: int, depth: int) -> None: ...
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left within the bounds."""
+    def finished(self, results: list) -> None:
+        """Takes the results of the portions that next() gave first, in its order."""
+    def next(self, count: int) -> typing.List[str]:
+        """The next portions of work, at most so many, each a text."""
+    @property
+    def runs(self) -> int:
+        """Runs so far."""
+    def to_text(self) -> str:
+        """The text that parse_frontier() reads."""
+    @property
+    def told(self) -> str:
+        """In words, what part of the space is done."""
+
+
 class Future:
     """A result that simulated time will bring. Await it; it may be awaited by many."""
     def __await__(self) -> typing.Generator[typing.Any, None, typing.Any]: ...
@@ -43,44 +63,6 @@ class Future:
         """Completes it. Raises RuntimeError if it is done already."""
 
 
-class GuestDisk:
-    """A disk as the guest's own driver reaches it, through rings or command blocks.
-
-    Offsets and lengths are bytes, in whole blocks (else ValueError). Requests give futures;
-    they raise GuestIoError with the errno the driver makes of the device's answer: EIO,
-    ENOTSUP, ENOMEDIUM once the device is gone, ECANCELED when it was reset."""
-    @property
-    def block_size(self) -> int:
-        """Bytes: what offsets and lengths are multiples of."""
-    def close(self) -> Future:
-        """The driver lets go of the device, once its requests have ended."""
-    def discard(self, offset: int, length: int) -> Future:
-        """Afterwards the range holds zeroes or what it held before."""
-    def flush(self) -> Future:
-        """What had been acknowledged before it is on stable storage when it is done."""
-    @property
-    def id(self) -> str:
-        """The device's id in device_add."""
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-    @property
-    def lost(self) -> bool:
-        """Whether it was closed, unplugged, pulled out, or lost in a reset: open it anew."""
-    def read(self, offset: int, length: int) -> Future:
-        """The future gives bytes."""
-    @property
-    def read_only(self) -> bool:
-        """Whether the device refuses writes."""
-    @property
-    def size(self) -> int:
-        """Bytes, as the device says now; the last size of one that is gone."""
-    def write(self, offset: int, data: bytes | bytearray | memoryview) -> Future:
-        """Writes all of the data, which is copied at once."""
-    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> Future:
-        """unmap: the room may be given back."""
-
-
 class RandomStream:
     """A named stream of random numbers of a world; streams do not shift each other."""
     def below(self, bound: int) -> int:
@@ -91,6 +73,13 @@ class RandomStream:
         """True with probability numerator / denominator."""
     def next(self) -> int:
         """64 random bits."""
+
+
+class Schedule:
+    """An order of events, for one world."""
+    @property
+    def diverged(self) -> str:
+        """Where a replay could no longer follow its record, and why; '' while it can."""
 
 
 class Store:
@@ -139,8 +128,8 @@ class World:
             pace: float = 1.0, platform: str = 'instant', record_trace: bool = False,
             event_limit: int = 0) -> None: ...
     @property
-    def choices(self) -> list:
-        """Every free choice so far as (label, n, k): give it as `schedule` to replay them."""
+    def choices(self) -> int:
+        """How many free choices there were."""
     def choose(self, n: int, label: str) -> int:
         """A free choice of the scenario: a number below n, recorded."""
     def close(self) -> None:
@@ -157,14 +146,25 @@ class World:
     @property
     def events_run(self) -> int:
         """Events since the world began."""
+    def fault(self, site: str, n: int = 2) -> int:
+        """What goes wrong at this site now: 0 for nothing, or one of n - 1 faults."""
     @property
-    def events_traced(self) -> int:
-        """Trace events since the world began: a position in the trace."""
+    def faults_injected(self) -> list:
+        """(nanoseconds, trace events before, step, site, answer) of every fault so far."""
+    def feature(self, name: str) -> bool:
+        """Whether this run has the feature: yes, unless a swarm leaves it out."""
     def future(self, label: str = 'future') -> Future:
         """A future that Python completes with set_value or set_error."""
+    def keep(self, operation: str) -> bool:
+        """Whether to do this operation of a list: yes, unless a shorter list is looked for."""
+    def limit_faults(self, n: int) -> None:
+        """At most n faults from here on."""
     @property
     def now_ns(self) -> int:
         """Simulated nanoseconds since the world began."""
+    def record(self, headers: typing.Dict[str, str] = {}) -> str:
+        """Every free choice so far as a small text that replays the run; the headers are its
+        key=value lines."""
     def rng(self, name: str) -> RandomStream:
         """The random stream with this name."""
     def run_for(self, ns: int) -> None:
@@ -183,9 +183,18 @@ class World:
         """A future that is done after this many simulated nanoseconds."""
     def start(self, coroutine: object, *, name: str = 'task') -> Task:
         """Starts a coroutine as a task of its own, in an event of its own."""
+    def step(self) -> bool:
+        """Runs one event. False: nothing is left to run. Not from inside."""
+    def touch(self, name: str, write: bool = True) -> None:
+        """The running step reads or changes what has this name; see docs/exploring.md."""
     @property
     def trace(self) -> list:
         """Trace lines, oldest first: all with record_trace, otherwise the last 64."""
+    def trace_columns(self) -> dict:
+        """With record_trace: every trace event as columns, and every step, for reports."""
+    @property
+    def trace_events(self) -> int:
+        """Trace events so far."""
     def waiting_report(self) -> str:
         """Who waits for whom, a line each."""
 
@@ -195,6 +204,11 @@ class MemoryStore(Store):
     def __init__(self, world: World, *, cache: str = 'volatile') -> None: ...
     def allocated(self, path: str) -> int:
         """Bytes that are not in holes."""
+    def arm(self, path: str, kinds: typing.List[str], *, wait_ns: int = 100000000) -> None:
+        """From here on the world's schedule chooses which operations meet these faults: error,
+        no-space, torn, slow, late, lost, lies. wait_ns: how long slow and late ones take."""
+    def disarm(self, path: str) -> None:
+        """No more faults of any kind; answers that were lost are given."""
     def export_file(self, path: str, real_path: str) -> None:
         """Copies a file out to the real file system. Raises HostError."""
     def fail(self, path: str, operation: str, *, skip: int = 0, times: int = 1,
@@ -245,31 +259,40 @@ class Task(Future):
 def check_node(vm: VM, node_name: str, *, repair: str = 'none') -> Future:
     """Checks the image behind a node: counts and messages. repair: none, leaks, all."""
 
+def check_strategies(text: str) -> typing.List[str]:
+    """The names of the strategies it stands for. Raises ValueError."""
+
 def create_image(vm: VM, options: dict) -> Future:
     """Makes an empty image; options are QAPI's BlockdevCreateOptions. Raises QmpError."""
 
-def guest_noticed(vm: VM, id: str) -> Future:
-    """Done when the guest has seen the device, or cannot because it stands still."""
+def measure(trial: typing.Callable, seed: int) -> tuple:
+    """How many order choices a run has, and among how many events."""
 
 def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
         share: typing.Iterable) -> Backend:
     """A backend on the node. use, share: QAPI permission names. Raises PermissionRefused."""
 
-def open_guest_disk(vm: VM, id: str) -> Future:
-    """The disk behind the device, driven by the guest from now on; the same one while it is
-    there. Waits until the machine runs and the guest has noticed the device. Raises QmpError."""
+def parse_frontier(text: str) -> Frontier:
+    """What Frontier.to_text() wrote. Raises ValueError."""
 
-def pull_out(vm: VM, id: str) -> Future:
-    """Takes the device out without asking the guest. Raises QmpError."""
+def pct_miss_bound(runs: int, depth: int, picks: int, runnables: int) -> float:
+    """How likely so many PCT runs all miss a bug of this depth, at most."""
 
-def record_of(vm: VM) -> dict:
-    """What a report tells of a machine: commands, events and graphs, each with at_ns and the
-    position in the trace. Raises RuntimeError unless record_trace is set."""
+def record_headers(record: str) -> dict:
+    """The key=value lines of a record. Raises ValueError."""
 
-def set_hotplug(vm: VM, *, delay_ns: int, refuse: bool) -> None:
-    """How the guest answers hotplug: after this long, and whether it refuses to let devices go."""
+def replay_schedule(record: str, seed: int = 0) -> Schedule:
+    """A schedule that repeats a record (text, see World.record). Where the world no longer fits
+    it goes on as the random one of this seed. Raises ValueError."""
 
-def trace_of(world: World) -> dict:
-    """A recorded trace as columns: names, at_ns, label, fiber, subject, a, b (label and subject
-    are indices into names), threads, and steps: (at_ns, position, runnable, label, thread) of
-    each turn."""
+def run_batch(trial: typing.Callable, *, seed: int, strategies: str, picks: int, runnables: int,
+        first: int, count: int, go_on: object = None) -> dict:
+    """Runs first .. first + count of a search."""
+
+def run_portion(trial: typing.Callable, *, seed: int, preemptions: int, depth: int, portion: str,
+        go_on: object = None) -> dict:
+    """Does a portion of an exhaustive search."""
+
+def shrink(trial: typing.Callable, *, seed: int, record: str, signature: str,
+        runs_max: int = 4000, go_on: object = None) -> dict:
+    """The same failure from a smaller run, and the choice that makes the difference."""

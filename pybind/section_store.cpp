@@ -190,6 +190,28 @@ void define_memory_store(py::module_& module) {
             "After `skip` operations of this kind (read, write, write-zeroes, discard, flush, "
             "truncate) the next `times` fail.")
         .def(
+            "arm",
+            [](MemoryStoreHandle& handle, const std::string& path,
+               const std::vector<std::string>& kinds, std::int64_t wait_ns) {
+                if (wait_ns < 0) throw py::value_error("a duration cannot be negative");
+                sim::MediumFaults& faults = handle.medium(path).chosen_faults();
+                for (const std::string& name : kinds) {
+                    const auto kind = sim::medium_fault_named(name);
+                    if (!kind) throw py::value_error("no fault '" + name + "'");
+                    faults.arm(*kind);
+                }
+                faults.set_wait({wait_ns});
+            },
+            "path"_a, "kinds"_a, py::kw_only(), "wait_ns"_a = 100'000'000,
+            "From here on the world's schedule chooses which operations meet these faults: error, "
+            "no-space, torn, slow, late, lost, lies. wait_ns: how long slow and late ones take.")
+        .def(
+            "disarm",
+            [](MemoryStoreHandle& handle, const std::string& path) {
+                handle.medium(path).clear_faults();
+            },
+            "path"_a, "No more faults of any kind; answers that were lost are given.")
+        .def(
             "set_latency",
             [](MemoryStoreHandle& handle, const std::string& path, std::int64_t ns) {
                 if (ns < 0) throw py::value_error("a duration cannot be negative");

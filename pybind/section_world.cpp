@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include "pybind/section.hpp"
+#include "pybind/schedule_handle.hpp"
 #include "pybind/world_handle.hpp"
+#include "sim/choice_record.hpp"
 #include "sim/resources.hpp"
 
 namespace bindings {
@@ -63,11 +65,9 @@ std::unique_ptr<sim::Schedule> schedule_named(const py::object& schedule, std::u
         if (name == "random") return sim::random_schedule(seed);
         throw py::value_error("no schedule '" + name + "' (known: fifo, random)");
     }
-    std::vector<sim::Choice> record;
-    for (const auto& [label, n, k] :
-         schedule.cast<std::vector<std::tuple<std::string, std::uint32_t, std::uint32_t>>>())
-        record.push_back({sim::Label::interned(label), n, k});
-    return sim::replay_schedule(std::move(record), seed);
+    auto& handle = schedule.cast<ScheduleHandle&>();
+    if (handle.schedule == nullptr) throw py::value_error("the schedule belongs to another world");
+    return std::move(handle.schedule);
 }
 
 sim::ClockMode clock_named(const std::string& name) {
@@ -170,11 +170,102 @@ void define_random(py::module_& module) {
             "numerator"_a, "denominator"_a, "True with probability numerator / denominator.");
 }
 
-py::list choices_of(WorldHandle& handle) {
-    py::list record;
-    for (const sim::Choice& choice : handle.ended_or_not().choices())
-        record.append(py::make_tuple(choice.label.name(), choice.n, choice.k));
-    return record;
+py::str record_of(WorldHandle& handle, const std::map<std::string, std::string>& headers) {
+    for (const auto& [key, value] : headers)
+        if (key.empty() || (key + value).find('\n') != std::string::npos ||
+            key.find('=') != std::string::npos)
+            throw py::value_error("a header is a line of key=value");
+    return sim::to_text({headers, handle.ended_or_not().choices()});
+}
+
+std::unique_ptr<ScheduleHandle> replay_of(const std::string& record, std::uint64_t seed) {
+    auto parsed = sim::parse_choice_record(record);
+    if (!parsed) throw py::value_error("the record cannot be read: " + parsed.error());
+    auto handle = std::make_unique<ScheduleHandle>();
+    handle->diverged = std::make_shared<std::string>();
+    handle->schedule =
+        sim::replay_schedule(std::move(parsed->choices), seed, handle->diverged.get());
+    return handle;
+}
+
+py::dict headers_of(const std::string& record) {
+    auto parsed = sim::parse_choice_record(record);
+    if (!parsed) throw py::value_error("the record cannot be read: " + parsed.error());
+    return py::cast(parsed->headers);
+}
+
+void define_schedules(py::module_& module) {
+    py::class_<ScheduleHandle>(module, "Schedule", "An order of events, for one world.")
+        .def_property_readonly(
+            "diverged",
+            [](const ScheduleHandle& handle) {
+                return handle.diverged == nullptr ? std::string() : *handle.diverged;
+            },
+            "Where a replay could no longer follow its record, and why; '' while it can.");
+    module.def("replay_schedule", replay_of, "record"_a, "seed"_a = 0,
+               "A schedule that repeats a record (text, see World.record). Where the world no "
+               "longer fits it goes on as the random one of this seed. Raises ValueError.");
+    module.def("record_headers", headers_of, "record"_a,
+               "The key=value lines of a record. Raises ValueError.");
+}
+
+py::list faults_of(WorldHandle& handle) {
+    py::list faults;
+    for (const sim::InjectedFault& fault : handle.ended_or_not().faults())
+        faults.append(py::make_tuple(fault.at.ns, fault.position, fault.step, fault.site.name(),
+                                     fault.answer));
+    return faults;
+}
+
+void define_choices(py::class_<WorldHandle, WorldPtr>& world) {
+    world
+        .def("record", record_of, "headers"_a = py::dict(),
+             "Every free choice so far as a small text that replays the run; the headers are its "
+             "key=value lines.")
+        .def_property_readonly(
+            "choices", [](WorldHandle& w) { return w.ended_or_not().choices().size(); },
+            "How many free choices there were.")
+        .def(
+            "choose",
+            [](WorldHandle& w, std::uint32_t n, const std::string& label) {
+                if (n == 0) throw py::value_error("nothing to choose from");
+                return w.sim().choose(n, sim::Label::interned(label));
+            },
+            "n"_a, "label"_a, "A free choice of the scenario: a number below n, recorded.")
+        .def(
+            "fault",
+            [](WorldHandle& w, const std::string& site, std::uint32_t n) {
+                if (n < 2) throw py::value_error("a fault site has at least 2 answers");
+                return w.sim().fault(n, sim::Label::interned(site));
+            },
+            "site"_a, "n"_a = 2,
+            "What goes wrong at this site now: 0 for nothing, or one of n - 1 faults.")
+        .def(
+            "limit_faults", [](WorldHandle& w, std::uint32_t n) { w.sim().limit_faults(n); },
+            "n"_a, "At most n faults from here on.")
+        .def_property_readonly(
+            "faults_injected", faults_of,
+            "(nanoseconds, trace events before, step, site, answer) of every fault so far.")
+        .def(
+            "feature",
+            [](WorldHandle& w, const std::string& name) {
+                return w.sim().feature(sim::Label::interned(name));
+            },
+            "name"_a, "Whether this run has the feature: yes, unless a swarm leaves it out.")
+        .def(
+            "keep",
+            [](WorldHandle& w, const std::string& operation) {
+                return w.sim().keep(sim::Label::interned(operation));
+            },
+            "operation"_a,
+            "Whether to do this operation of a list: yes, unless a shorter list is looked for.")
+        .def(
+            "touch",
+            [](WorldHandle& w, const std::string& name, bool write) {
+                w.sim().touch(name, write ? sim::Access::write : sim::Access::read);
+            },
+            "name"_a, "write"_a = true,
+            "The running step reads or changes what has this name; see docs/exploring.md.");
 }
 
 py::list trace_of(WorldHandle& handle) {
@@ -189,9 +280,12 @@ const Section section("world", {}, [](py::module_& module) {
     py::register_exception_translator(translate);
     define_futures(module);
     define_random(module);
+    define_schedules(module);
 
-    py::class_<WorldHandle, WorldPtr>(
-        module, "World", "A simulated world: its clock, its order of events, what runs in it.")
+    py::class_<WorldHandle, WorldPtr> world(
+        module, "World", "A simulated world: its clock, its order of events, what runs in it.");
+    define_choices(world);
+    world
         .def(py::init([](std::uint64_t seed, const py::object& schedule, const std::string& clock,
                          double pace, const std::string& platform, bool record_trace,
                          std::uint64_t event_limit) {
@@ -208,7 +302,8 @@ const Section section("world", {}, [](py::module_& module) {
                      .event_limit = event_limit,
                  });
              }),
-             py::kw_only(), "seed"_a = 0, "schedule"_a = "fifo", "clock"_a = "simulated",
+             py::keep_alive<1, 3>(), py::kw_only(), "seed"_a = 0, "schedule"_a = "fifo",
+             "clock"_a = "simulated",
              "pace"_a = 1.0, "platform"_a = "instant", "record_trace"_a = false,
              "event_limit"_a = 0)
         .def_property_readonly(
@@ -229,9 +324,6 @@ const Section section("world", {}, [](py::module_& module) {
         .def_property_readonly(
             "events_traced", [](WorldHandle& w) { return w.ended_or_not().trace().count(); },
             "Trace events since the world began: a position in the trace.")
-        .def_property_readonly(
-            "choices", choices_of,
-            "Every free choice so far as (label, n, k): give it as `schedule` to replay them.")
         .def_property_readonly(
             "trace", trace_of,
             "Trace lines, oldest first: all with record_trace, otherwise the last 64.")
@@ -262,6 +354,8 @@ const Section section("world", {}, [](py::module_& module) {
              "Runs the world until the future is done and gives its result. Not from inside.\n\n"
              "Raises Deadlock, EventLimit, AssertionFailure, and what a task raises that nobody "
              "awaits.")
+        .def("step", &WorldHandle::step,
+             "Runs one event. False: nothing is left to run. Not from inside.")
         .def("run_until_idle", &WorldHandle::run_until_idle,
              "Runs the world until nothing is left to run. Not from inside.")
         .def(
@@ -275,13 +369,6 @@ const Section section("world", {}, [](py::module_& module) {
             },
             "name"_a, py::return_value_policy::reference_internal,
             "The random stream with this name.")
-        .def(
-            "choose",
-            [](WorldHandle& w, std::uint32_t n, const std::string& label) {
-                if (n == 0) throw py::value_error("nothing to choose from");
-                return w.sim().choose(n, sim::Label::interned(label));
-            },
-            "n"_a, "label"_a, "A free choice of the scenario: a number below n, recorded.")
         .def(
             "emit",
             [](WorldHandle& w, const std::string& label, std::uint64_t a, std::uint64_t b) {

@@ -63,6 +63,12 @@ py::object WorldHandle::run_until_done(const std::shared_ptr<Future>& future) {
     return future->get();
 }
 
+bool WorldHandle::step() {
+    sim();
+    if (inside_) throw std::runtime_error("the world is running: await instead");
+    return turn();
+}
+
 void WorldHandle::run_until_idle() {
     sim();
     if (inside_) throw std::runtime_error("the world is running: await instead");

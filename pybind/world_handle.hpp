@@ -36,6 +36,8 @@ public:
     // Runs events until the future is done and gives its value. errors: Deadlock; what a task that
     // nobody awaits raises; AssertionFailure; EventLimit; KeyboardInterrupt.
     py::object run_until_done(const std::shared_ptr<Future>& future);
+    // Runs one event; false: none is left.
+    bool step();
     // Runs events until none is left, or for this long.
     void run_until_idle();
     void run_for(sim::Duration duration);

@@ -85,7 +85,8 @@ TEST_CASE("choice_record: broken texts are refused with the line") {
 }
 
 TEST_CASE("choice_record: a damaged text is an error or another record, never harm") {
-    const std::string good = "blockstep choices 2\nseed=1\n\norder ready 3 2 x9\nordinary 4\nvalue x 2 1\n";
+    const std::string good =
+        "blockstep choices 2\nseed=1\n\norder ready 3 2 x9\nordinary 4\nvalue x 2 1\n";
     RandomStream random(1, "choice_record_test");
     int accepted = 0;
     for (int i = 0; i < 2000; ++i) {

@@ -6,6 +6,7 @@
 // does not cannot, and every call that passes `co` on is a point where the world may change.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "sim/label.hpp"
 #include "sim/time.hpp"
@@ -33,6 +34,9 @@ public:
     void park(Label on);
     // Suspends; everything that is ready may run first, in the order the schedule chooses.
     void yield(Label why);
+    // Suspends for some turns, of the schedule's choosing, at most so many: the moment of a command
+    // or a register access among everything else that goes on.
+    void moment(Label what, std::uint32_t turns_max);
     // Goes on in another simulated thread from here; yields.
     void move_to(Thread& thread);
 

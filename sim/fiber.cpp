@@ -11,6 +11,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include "sim/check.hpp"
@@ -236,6 +237,21 @@ void Co::yield(Label why) {
     fiber_.state_ = Fiber::State::ready;
     fiber_.world_.make_ready(fiber_);
     FiberCore::suspend(fiber_);
+}
+
+// 0, 1, 2, 3, 5, 8 ...: early moments close together, late ones few.
+static std::uint32_t turns_of_moment(std::uint32_t k) {
+    std::uint32_t turns = 1, next = 1;
+    for (std::uint32_t i = 0; i < k; ++i) turns = std::exchange(next, turns + next);
+    return k == 0 ? 0 : turns;
+}
+
+void Co::moment(Label what, std::uint32_t turns_max) {
+    constexpr std::uint32_t answers_max = 40;
+    std::uint32_t answers = 1;
+    while (answers < answers_max && turns_of_moment(answers) <= turns_max) ++answers;
+    std::uint32_t turns = turns_of_moment(world().choose(answers, what));
+    for (; turns > 0; --turns) yield(what);
 }
 
 void Co::move_to(Thread& thread) {

@@ -77,8 +77,30 @@ IoStatus MemoryMedium::take_turn(Co& co, HostOp op, std::uint64_t bytes, Label w
     }
     if (power_cycle != power_cycle_) [[unlikely]] return Unexpected(Errno::io);
     ++counts_[static_cast<std::size_t>(op)];
-    if (!faults_.empty()) [[unlikely]] return injected(op);
+    if (!faults_.empty()) [[unlikely]] TRY(injected(op));
+    if (chosen_faults_ != nullptr) [[unlikely]] {
+        TRY(chosen_faults_->before(co, op));
+        if (power_cycle != power_cycle_) return Unexpected(Errno::io);
+    }
     return {};
+}
+
+IoStatus MemoryMedium::answer(Co& co, HostOp op) {
+    if (chosen_faults_ == nullptr) [[likely]] return {};
+    const std::uint64_t power_cycle = power_cycle_;
+    chosen_faults_->after(co, op);
+    if (power_cycle != power_cycle_) return Unexpected(Errno::io);
+    return {};
+}
+
+MediumFaults& MemoryMedium::chosen_faults() {
+    if (chosen_faults_ == nullptr) chosen_faults_ = std::make_unique<MediumFaults>(path_);
+    return *chosen_faults_;
+}
+
+void MemoryMedium::clear_faults() {
+    faults_.clear();
+    if (chosen_faults_ != nullptr) chosen_faults_->disarm_all();
 }
 
 IoStatus MemoryMedium::injected(HostOp op) {
@@ -173,6 +195,7 @@ void MemoryMedium::lose_power(ByteImage survivors) {
     restore(std::move(survivors));
     locks_.clear();
     ++power_cycle_;
+    if (chosen_faults_ != nullptr) chosen_faults_->deliver_lost();
 }
 
 }  // namespace sim

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@
 
 #include "sim/byte_image.hpp"
 #include "sim/errno.hpp"
+#include "sim/faults/medium_faults.hpp"
+#include "sim/host_op.hpp"
 #include "sim/io_view.hpp"
 #include "sim/label.hpp"
 #include "sim/platform.hpp"
@@ -29,7 +32,6 @@ class Co;
 class World;
 
 enum class WriteCache : bool { none, volatile_ };
-enum class HostOp : std::uint8_t { read, write, write_zeroes, discard, flush, truncate };
 
 // After `skip` operations of this kind succeeded, the next `times` of them fail, having done
 // nothing.
@@ -75,7 +77,9 @@ public:
     void set_disk(DiskTime* disk) { disk_ = disk; }             // nullptr: takes no time
     void set_read_only(bool on) { read_only_ = on; }            // opening for writing is refused
     void add_fault(HostFault fault) { faults_.push_back(fault); }
-    void clear_faults() { faults_.clear(); }
+    // Faults of the schedule's choosing.
+    MediumFaults& chosen_faults();
+    void clear_faults();
 
     // What a power cut now could lose, in the order it would be applied.
     std::vector<PendingWrite> pending() const;
@@ -108,6 +112,8 @@ private:
     // Suspends for as long as the operation takes, then says whether it may happen.
     IoStatus take_turn(Co& co, HostOp op, std::uint64_t bytes, Label why);
     IoStatus injected(HostOp op);
+    // After it took effect: its answer may be late, or lost until the power goes.
+    IoStatus answer(Co& co, HostOp op);
     void remember(HostOp op, std::uint64_t offset, std::uint64_t length, IoView data);
     void flushed(std::uint64_t up_to);
     void lose_power(ByteImage survivors);
@@ -124,6 +130,7 @@ private:
     Duration latency_;
     DiskTime* disk_ = nullptr;
     std::vector<HostFault> faults_;
+    std::unique_ptr<MediumFaults> chosen_faults_;  // nullptr: none
     InFlight* in_flight_first_ = nullptr;
     InFlight* in_flight_last_ = nullptr;
     std::uint64_t completed_writes_ = 0;

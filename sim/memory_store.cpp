@@ -36,7 +36,7 @@ public:
             medium->contents_.read(offset, piece);
             offset += piece.size();
         });
-        return {};
+        return medium->answer(co, HostOp::read);
     }
 
     IoStatus write(Co& co, std::uint64_t offset, IoView from) override {
@@ -80,8 +80,9 @@ public:
         const std::shared_ptr<MemoryMedium> medium = medium_;
         const std::uint64_t completed = medium->completed_writes_;
         TRY(medium->take_turn(co, HostOp::flush, 0, "host flush"));
-        medium->flushed(completed);
-        return {};
+        if (medium->chosen_faults_ == nullptr || !medium->chosen_faults_->flush_lies(co.world()))
+            medium->flushed(completed);
+        return medium->answer(co, HostOp::flush);
     }
 
     IoResult<std::uint64_t> size() override {
@@ -154,9 +155,19 @@ private:
         const bool allocates = op == HostOp::write || op == HostOp::write_zeroes;
         if (allocates && !store.has_room(*medium, offset, length))
             return Unexpected(Errno::no_space);
+        if (medium->chosen_faults_ != nullptr && op == HostOp::write) [[unlikely]] {
+            constexpr std::uint64_t sector = MemoryMedium::sector_bytes;
+            const std::uint64_t sectors = (length + sector - 1) / sector;
+            if (const auto torn = medium->chosen_faults_->torn(co.world(), sectors)) {
+                data = data.sub(0, std::min(length, *torn * sector));
+                make(medium->contents_, offset, data.size(), data);
+                medium->remember(op, offset, data.size(), data);
+                return Unexpected(Errno::io);
+            }
+        }
         make(medium->contents_, offset, length, data);
         medium->remember(op, offset, length, data);
-        return {};
+        return medium->answer(co, op);
     }
 
     MemoryStore& store_;

@@ -4,6 +4,7 @@
 // Method:  small worlds, each with one thing to show.
 #include "sim/world.hpp"
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -137,6 +138,27 @@ TEST_CASE("world: same seed, same digest; a recorded run replays", "[world]") {
     CHECK(first == run(random_schedule(7), nullptr));
     CHECK(first != run(random_schedule(8), nullptr));
     CHECK(first == run(replay_schedule(record, 99), nullptr));
+}
+
+TEST_CASE("world: a moment is some number of turns, up to the bound") {
+    std::set<int> moments;
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        World world({.schedule = random_schedule(seed)});
+        int seen = -1;
+        world.spawn(world.main_thread(), "command", [&](Co& co) {
+            const std::uint64_t before = co.world().events_run();
+            co.moment("when", 10);
+            seen = static_cast<int>(co.world().events_run() - before);
+        });
+        world.run_until_idle();
+        moments.insert(seen);
+    }
+    CHECK(moments == std::set<int>{0, 1, 2, 3, 5, 8});
+    World plain;
+    plain.run([](Co& co) {
+        co.moment("when", 10);
+        CHECK(co.world().events_run() == 1);
+    });
 }
 
 }  // namespace

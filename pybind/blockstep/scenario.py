@@ -19,6 +19,8 @@ import sys
 import time
 import traceback
 
+from _blockstep import replay_schedule
+
 from blockstep.errors import BlockstepError
 from blockstep.world import World
 
@@ -76,7 +78,7 @@ class Outcome:
     timeline: list[tuple[int, str]]
     error: str | None = None  # with its traceback
     result: object = None     # what main returned
-    choices: list = dataclasses.field(default_factory=list)
+    record: str = ""          # of its choices
     trace: list = dataclasses.field(default_factory=list)
     graphs: list[dict] = dataclasses.field(default_factory=list)  # of each VM, at the end
 
@@ -96,11 +98,14 @@ class Outcome:
         return summary
 
 
-def run_scenario(scenario: Scenario, seed: int = 0, **options) -> Outcome:
-    """Runs it in a world of its own; options override the scenario's. Raises nothing of its own:
-    what goes wrong inside is in the outcome."""
+def run_scenario(scenario: Scenario, seed: int = 0, record: str | None = None,
+                 **options) -> Outcome:
+    """Runs it in a world of its own; options override the scenario's. record: choices to repeat.
+    Raises nothing of its own: what goes wrong inside is in the outcome."""
     started = time.perf_counter()
     result = error = None
+    if record is not None:
+        options["schedule"] = replay_schedule(record, seed)
     world = World(**{"schedule": "random", **scenario.options, **options, "seed": seed})
     try:
         result = world.run(scenario(world))
@@ -109,11 +114,11 @@ def run_scenario(scenario: Scenario, seed: int = 0, **options) -> Outcome:
         error = traceback.format_exc()
     try:
         graphs = [vm.graph() for vm in world.vms]
-        trace, choices = world.trace, world.choices
+        trace, record = world.trace, world.record({"seed": str(seed)})
     finally:
         world.close()
     return Outcome(
         outcome="failed" if error else "passed", seed=seed, digest=world.digest,
         simulated_ns=world.now_ns, wall_s=time.perf_counter() - started, events=world.events_run,
-        timeline=world.timeline, error=error, result=result, choices=choices, trace=trace,
+        timeline=world.timeline, error=error, result=result, record=record, trace=trace,
         graphs=graphs)

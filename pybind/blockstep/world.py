@@ -13,7 +13,7 @@ class World(_blockstep.World):
     """A simulated world. Options (all by keyword):
 
     seed           what random streams and the random schedule come from
-    schedule       "fifo", "random", or a record of choices to replay
+    schedule       "fifo", "random", or a schedule such as replay_schedule(record)
     clock, pace    "simulated" jumps to the next event; "paced" follows the wall clock by a factor;
                    "manual" moves only in run_for()
     platform       how long host resources take: "instant", "workstation", or a SimGrid XML file;
@@ -27,6 +27,7 @@ class World(_blockstep.World):
     def __init__(self, **options):
         super().__init__(**options)
         self.timeline: list[tuple[int, str]] = []
+        self.note_positions: list[tuple[int, int]] = []  # of each: trace events and steps before
         self.vms: list[VM] = []
         self._store = None
 
@@ -63,10 +64,33 @@ class World(_blockstep.World):
             awaitable = self.start(awaitable, name="main")
         return self.run_until_done(awaitable)
 
+    # ---- what an explorer varies; see docs/exploring.md -----------------------------------------
+
+    def operations(self, operations, name: str = "operation") -> list:
+        """Those of these operations that this run does: all of them, unless the explorer looks for
+        a shorter list that fails the same way. Call it once per list, with its name."""
+        return [operation for number, operation in enumerate(operations)
+                if self.keep(f"{name} {number}")]
+
+    def pick(self, options, name: str):
+        """One of the options, of the schedule's choosing; the first is the ordinary one."""
+        options = list(options)
+        return options[self.choose(len(options), name)]
+
+    async def moment(self, name: str, at_most: int = 55) -> None:
+        """Waits for some turns of the world, of the schedule's choosing: the moment of a command
+        among everything else that goes on."""
+        turns = [0, 1]
+        while turns[-1] < at_most:
+            turns.append(turns[-1] + turns[-2] if len(turns) > 2 else 2)
+        for _ in range(self.pick([n for n in turns if n <= at_most], name)):
+            await self.sleep(0)
+
     def note(self, text: str) -> None:
         """A line of the scenario's timeline; part of the digest."""
         self.emit("note", zlib.crc32(text.encode()))
         self.timeline.append((self.now_ns, text))
+        self.note_positions.append((self.trace_events, self.events_run))
 
     async def gather(self, *awaitables) -> list:
         """The results of all, in the order given; the first error of any ends the wait."""

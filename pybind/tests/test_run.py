@@ -94,8 +94,8 @@ def test_report_holds_what_replays_the_run(scenario, tmp_path):
     path, report = scenario(CHOOSING), tmp_path / "report"
     first = command("run", path, "--seed", 5, "--report", report)
     assert {file.name for file in report.iterdir()} == {
-        "result.json", "timeline.txt", "trace.txt", "choices.json"}
-    again = command("run", path, "--schedule", report / "choices.json", "--json")
+        "result.json", "timeline.txt", "trace.txt", "choices.txt"}
+    again = command("run", path, "--schedule", report / "choices.txt", "--json")
     assert f"digest {json.loads(again.stdout)['digest']} " in first.stdout
     assert command("run", path, "--seed", 6).stdout != first.stdout
 

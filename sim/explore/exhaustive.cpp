@@ -401,6 +401,34 @@ private:
 
 }  // namespace
 
+std::string to_text(const std::vector<Prefix>& prefixes) {
+    std::string text;
+    write(text, prefixes);
+    return text;
+}
+
+Expected<std::vector<Prefix>, std::string> parse_prefixes(std::string_view text) {
+    Numbers numbers(text);
+    std::vector<Prefix> prefixes = numbers.prefixes();
+    if (numbers.failed()) return Unexpected(std::string("damaged prefixes"));
+    return prefixes;
+}
+
+std::string to_text(const Portion& portion) {
+    return fmt::format("{} {} {}", portion.from, portion.to, to_text(std::vector{portion.parent}));
+}
+
+Expected<Portion, std::string> parse_portion(std::string_view text) {
+    Numbers numbers(text);
+    Portion portion{{}, numbers.take<std::uint32_t>(), 0};
+    portion.to = numbers.take<std::uint32_t>();
+    std::vector<Prefix> parents = numbers.prefixes();
+    if (numbers.failed() || parents.size() != 1)
+        return Unexpected(std::string("a damaged portion"));
+    portion.parent = std::move(parents[0]);
+    return portion;
+}
+
 std::string Frontier::to_text() const {
     std::string text = fmt::format("{}\n{} {} {} {} {} {} {} {} {}\n", frontier_mark,
                                    limits_.departures, limits_.preemptions, limits_.depth, level_,

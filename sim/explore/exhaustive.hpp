@@ -52,6 +52,11 @@ struct Portion {
     std::uint32_t from, to;
 };
 
+std::string to_text(const Portion& portion);
+Expected<Portion, std::string> parse_portion(std::string_view text);
+std::string to_text(const std::vector<Prefix>& prefixes);
+Expected<std::vector<Prefix>, std::string> parse_prefixes(std::string_view text);
+
 struct PortionResult {
     BatchResult found;
     std::vector<Prefix> children;

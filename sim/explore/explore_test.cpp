@@ -124,8 +124,11 @@ Frontier search_all(const Trial& trial, const ExhaustiveLimits& limits, std::siz
     SearchOptions options;
     while (!frontier.done()) {
         std::vector<PortionResult> results;
-        for (const Portion& portion : frontier.next(portions))
-            results.push_back(run_portion(trial, options, limits, portion));
+        for (const Portion& portion : frontier.next(portions)) {
+            results.push_back(
+                run_portion(trial, options, limits, *parse_portion(to_text(portion))));
+            results.back().children = *parse_prefixes(to_text(results.back().children));
+        }
         frontier.finished(results);
         for (PortionResult& result : results) merge(found, std::move(result.found));
         // As after a night's sleep.

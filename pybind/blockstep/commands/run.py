@@ -17,7 +17,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("scenario", metavar="SCENARIO")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--schedule", metavar="NAME|FILE",
-                        help="fifo, random, or the choices.json of a report to replay")
+                        help="fifo, random, or the choices.txt of a report to replay")
     parser.add_argument("--repeat", type=int, default=1, metavar="N",
                         help="run N times; all must have the same digest")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -37,10 +37,10 @@ def schedule_option(text: str | None) -> dict:
         return {}
     if text in ("fifo", "random"):
         return {"schedule": text}
+    from blockstep.records import record_text
     try:
-        choices = json.loads(pathlib.Path(text).read_text())
-        return {"schedule": [(str(label), int(n), int(k)) for label, n, k in choices]}
-    except (OSError, ValueError, TypeError) as error:
+        return {"record": record_text(text)}
+    except (OSError, ValueError) as error:
         raise CommandError(f"cannot replay {text}: {error}") from error
 
 
@@ -92,7 +92,7 @@ def write_report(folder: pathlib.Path, outcome) -> None:
         "result.json": json.dumps(outcome.summary(), indent=1),
         "timeline.txt": "\n".join(timeline_lines(outcome)),
         "trace.txt": "\n".join(outcome.trace),
-        "choices.json": json.dumps(outcome.choices),
+        "choices.txt": outcome.record.rstrip("\n"),
     }
     for number, graph in enumerate(outcome.graphs):
         files[f"graph{number}.txt"] = to_text(graph)
