@@ -327,6 +327,19 @@ const Section section("world", {}, [](py::module_& module) {
         .def_property_readonly(
             "trace", trace_of,
             "Trace lines, oldest first: all with record_trace, otherwise the last 64.")
+        .def(
+            "steps_from",
+            [](WorldHandle& w, std::size_t first) {
+                py::list steps;
+                const auto& all = w.ended_or_not().trace().steps();
+                for (std::size_t i = first; i < all.size(); ++i)
+                    steps.append(py::make_tuple(i + 1, all[i].at.ns, all[i].runnable,
+                                                all[i].label.name()));
+                return steps;
+            },
+            "first"_a,
+            "With record_trace: the events that ran, from the first-th on, as (number, "
+            "nanoseconds, who, label).")
         .def_property_readonly("closed", [](WorldHandle& w) { return !w.open(); },
                                "Whether the world has been closed.")
         .def("close", &WorldHandle::close,

@@ -24,6 +24,8 @@ class World(_blockstep.World):
     Use it as a context manager, or close() it: that ends what still runs inside.
     """
 
+    vm_type = VM
+
     def __init__(self, **options):
         super().__init__(**options)
         self.timeline: list[tuple[int, str]] = []
@@ -46,7 +48,7 @@ class World(_blockstep.World):
 
     def vm(self, store=None, **options) -> VM:
         """A virtual machine with its images in the world's store, or in this one."""
-        self.vms.append(VM(self, store or self.store, **options))
+        self.vms.append(self.vm_type(self, store or self.store, **options))
         return self.vms[-1]
 
     def check(self) -> None:
@@ -137,5 +139,6 @@ class World(_blockstep.World):
 
     def _as_future(self, awaitable):
         if inspect.iscoroutine(awaitable):
-            return self.start(awaitable, name=awaitable.__qualname__)
+            name = awaitable.__qualname__.rpartition(".<locals>.")[2]
+            return self.start(awaitable, name=name)
         return awaitable

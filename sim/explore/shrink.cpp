@@ -74,8 +74,8 @@ private:
         }
     }
 
-    void drop_operations() {
-        // All that were done, as answers that leave them out.
+    // The operations that were done, as answers that leave them out.
+    std::vector<Answer> operations() const {
         std::map<std::uint64_t, std::uint32_t> asked;
         std::vector<Answer> done;
         for (const Choice& choice : best_.log.choices) {
@@ -83,6 +83,11 @@ private:
             const std::uint32_t occurrence = asked[choice.label.hash()]++;
             if (choice.k == 0) done.push_back({choice.kind, choice.label, occurrence, 1});
         }
+        return done;
+    }
+
+    void drop_operations() {
+        const std::vector<Answer> done = operations();
         const Plan start = best_.plan;
         minimise(done, [&](const std::vector<Answer>& kept) {
             Plan plan = start;
@@ -96,6 +101,42 @@ private:
             }
             return accept(plan);
         });
+        while (more() && drop_and_renumber()) {
+        }
+    }
+
+    // Without an operation others may be the second of their name that were the third: drops one
+    // and counts what the plan names anew.
+    bool drop_and_renumber() {
+        std::vector<std::uint64_t> labels{0};  // 0: all
+        for (const Answer& answer : best_.plan.answers)
+            if (answer.kind != ChoiceKind::operation && answer.occurrence > 0)
+                labels.push_back(answer.label.hash());
+        for (const Move& move : best_.plan.moves)
+            if (move.event.ordinal > 0) labels.push_back(move.event.label.hash());
+        std::sort(labels.begin(), labels.end());
+        labels.erase(std::unique(labels.begin(), labels.end()), labels.end());
+        if (labels.size() == 1) return false;
+        for (const Answer& operation : operations())
+            for (const std::uint64_t label : labels) {
+                Plan plan = renumbered(best_.plan, label);
+                plan.answers.push_back(operation);
+                if (accept(plan)) return true;
+            }
+        return false;
+    }
+
+    static Plan renumbered(Plan plan, std::uint64_t label) {
+        const auto lower = [&](std::uint32_t& number, const Label& of) {
+            if (number > 0 && (label == 0 || of.hash() == label)) --number;
+        };
+        for (Answer& answer : plan.answers)
+            if (answer.kind != ChoiceKind::operation) lower(answer.occurrence, answer.label);
+        for (Move& move : plan.moves) {
+            lower(move.event.ordinal, move.event.label);
+            lower(move.after.ordinal, move.after.label);
+        }
+        return plan;
     }
 
     void drop_answers(ChoiceKind kind) {
