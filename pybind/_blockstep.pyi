@@ -63,6 +63,44 @@ class Future:
         """Completes it. Raises RuntimeError if it is done already."""
 
 
+class GuestDisk:
+    """A disk as the guest's own driver reaches it, through rings or command blocks.
+
+    Offsets and lengths are bytes, in whole blocks (else ValueError). Requests give futures;
+    they raise GuestIoError with the errno the driver makes of the device's answer: EIO,
+    ENOTSUP, ENOMEDIUM once the device is gone, ECANCELED when it was reset."""
+    @property
+    def block_size(self) -> int:
+        """Bytes: what offsets and lengths are multiples of."""
+    def close(self) -> Future:
+        """The driver lets go of the device, once its requests have ended."""
+    def discard(self, offset: int, length: int) -> Future:
+        """Afterwards the range holds zeroes or what it held before."""
+    def flush(self) -> Future:
+        """What had been acknowledged before it is on stable storage when it is done."""
+    @property
+    def id(self) -> str:
+        """The device's id in device_add."""
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+    @property
+    def lost(self) -> bool:
+        """Whether it was closed, unplugged, pulled out, or lost in a reset: open it anew."""
+    def read(self, offset: int, length: int) -> Future:
+        """The future gives bytes."""
+    @property
+    def read_only(self) -> bool:
+        """Whether the device refuses writes."""
+    @property
+    def size(self) -> int:
+        """Bytes, as the device says now; the last size of one that is gone."""
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> Future:
+        """Writes all of the data, which is copied at once."""
+    def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> Future:
+        """unmap: the room may be given back."""
+
+
 class RandomStream:
     """A named stream of random numbers of a world; streams do not shift each other."""
     def below(self, bound: int) -> int:
@@ -146,6 +184,9 @@ class World:
     @property
     def events_run(self) -> int:
         """Events since the world began."""
+    @property
+    def events_traced(self) -> int:
+        """Trace events since the world began: a position in the trace."""
     def fault(self, site: str, n: int = 2) -> int:
         """What goes wrong at this site now: 0 for nothing, or one of n - 1 faults."""
     @property
@@ -185,16 +226,14 @@ class World:
         """Starts a coroutine as a task of its own, in an event of its own."""
     def step(self) -> bool:
         """Runs one event. False: nothing is left to run. Not from inside."""
+    def steps_from(self, first: int) -> list:
+        """With record_trace: the events that ran, from the first-th on, as (number, nanoseconds,
+        who, label)."""
     def touch(self, name: str, write: bool = True) -> None:
         """The running step reads or changes what has this name; see docs/exploring.md."""
     @property
     def trace(self) -> list:
         """Trace lines, oldest first: all with record_trace, otherwise the last 64."""
-    def trace_columns(self) -> dict:
-        """With record_trace: every trace event as columns, and every step, for reports."""
-    @property
-    def trace_events(self) -> int:
-        """Trace events so far."""
     def waiting_report(self) -> str:
         """Who waits for whom, a line each."""
 
@@ -265,6 +304,9 @@ def check_strategies(text: str) -> typing.List[str]:
 def create_image(vm: VM, options: dict) -> Future:
     """Makes an empty image; options are QAPI's BlockdevCreateOptions. Raises QmpError."""
 
+def guest_noticed(vm: VM, id: str) -> Future:
+    """Done when the guest has seen the device, or cannot because it stands still."""
+
 def measure(trial: typing.Callable, seed: int) -> tuple:
     """How many order choices a run has, and among how many events."""
 
@@ -272,14 +314,25 @@ def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
         share: typing.Iterable) -> Backend:
     """A backend on the node. use, share: QAPI permission names. Raises PermissionRefused."""
 
+def open_guest_disk(vm: VM, id: str) -> Future:
+    """The disk behind the device, driven by the guest from now on; the same one while it is
+    there. Waits until the machine runs and the guest has noticed the device. Raises QmpError."""
+
 def parse_frontier(text: str) -> Frontier:
     """What Frontier.to_text() wrote. Raises ValueError."""
 
 def pct_miss_bound(runs: int, depth: int, picks: int, runnables: int) -> float:
     """How likely so many PCT runs all miss a bug of this depth, at most."""
 
+def pull_out(vm: VM, id: str) -> Future:
+    """Takes the device out without asking the guest. Raises QmpError."""
+
 def record_headers(record: str) -> dict:
     """The key=value lines of a record. Raises ValueError."""
+
+def record_of(vm: VM) -> dict:
+    """What a report tells of a machine: commands, events and graphs, each with at_ns and the
+    position in the trace. Raises RuntimeError unless record_trace is set."""
 
 def replay_schedule(record: str, seed: int = 0) -> Schedule:
     """A schedule that repeats a record (text, see World.record). Where the world no longer fits
@@ -293,6 +346,14 @@ def run_portion(trial: typing.Callable, *, seed: int, preemptions: int, depth: i
         go_on: object = None) -> dict:
     """Does a portion of an exhaustive search."""
 
+def set_hotplug(vm: VM, *, delay_ns: int, refuse: bool) -> None:
+    """How the guest answers hotplug: after this long, and whether it refuses to let devices go."""
+
 def shrink(trial: typing.Callable, *, seed: int, record: str, signature: str,
         runs_max: int = 4000, go_on: object = None) -> dict:
     """The same failure from a smaller run, and the choice that makes the difference."""
+
+def trace_of(world: World) -> dict:
+    """A recorded trace as columns: names, at_ns, label, fiber, subject, a, b (label and subject
+    are indices into names), threads, and steps: (at_ns, position, runnable, label, thread) of
+    each turn."""

@@ -24,8 +24,6 @@ class World(_blockstep.World):
     Use it as a context manager, or close() it: that ends what still runs inside.
     """
 
-    vm_type = VM
-
     def __init__(self, **options):
         super().__init__(**options)
         self.timeline: list[tuple[int, str]] = []
@@ -48,7 +46,7 @@ class World(_blockstep.World):
 
     def vm(self, store=None, **options) -> VM:
         """A virtual machine with its images in the world's store, or in this one."""
-        self.vms.append(self.vm_type(self, store or self.store, **options))
+        self.vms.append(VM(self, store or self.store, **options))
         return self.vms[-1]
 
     def check(self) -> None:
@@ -92,7 +90,7 @@ class World(_blockstep.World):
         """A line of the scenario's timeline; part of the digest."""
         self.emit("note", zlib.crc32(text.encode()))
         self.timeline.append((self.now_ns, text))
-        self.note_positions.append((self.trace_events, self.events_run))
+        self.note_positions.append((self.events_traced, self.events_run))
 
     async def gather(self, *awaitables) -> list:
         """The results of all, in the order given; the first error of any ends the wait."""

@@ -16,6 +16,8 @@ import time
 import pytest
 
 from blockstep.__main__ import main
+from blockstep.explore import explore
+from blockstep.explore.work import trial_for
 
 # An update is lost if one of the adders meets the fault; the other operations are beside the point.
 LOST_UPDATE = """
@@ -140,6 +142,14 @@ def test_same_findings_in_every_arrangement(scenario, tmp_path, command, explore
             for one in told["findings"]]))
         found[-1] += tuple(sorted(file.read_text() for file in (tmp_path / name).glob("*.record")))
     assert found[0] == found[1]
+
+
+def test_a_scenario_that_is_not_on_this_machine_fails_the_same_way(scenario, tmp_path):
+    path = scenario(LOST_UPDATE)
+    here = explore(trial_for(str(path), LOST_UPDATE), schedules=50)
+    away = explore(trial_for("/no/such/folder/some_scenario.py", LOST_UPDATE), schedules=50)
+    assert here["findings"][0]["signature"] == away["findings"][0]["signature"]
+    assert here["findings"][0]["record"] == away["findings"][0]["record"]
 
 
 def test_exhaustive_search_says_what_is_done(scenario, tmp_path, command, explored):

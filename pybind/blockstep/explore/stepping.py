@@ -17,7 +17,8 @@ import tempfile
 import traceback
 
 from blockstep.drawing import to_text
-from blockstep.report.capture import Replay, WatchedWorld
+from blockstep.report.capture import Replay
+from blockstep.world import World
 
 SNAPSHOTS_WANTED = 24
 SPACING_MIN = 32
@@ -39,7 +40,7 @@ class Walker:
         from _blockstep import replay_schedule
         self.address, self.spacing = address, spacing
         replay = Replay(scenario, record)
-        self.world = WatchedWorld(**replay.options() | {
+        self.world = World(**replay.options() | {
             "schedule": replay_schedule(record, replay.seed), "record_trace": True})
         self.task = self.world.start(scenario(self.world), name="main")
         self.ended = ""  # how, once it has
@@ -81,15 +82,13 @@ class Walker:
                 self.world.run_until_done(self.task)
                 self.world.check()
                 self.ended = "passed"
-            else:
-                self.world.look()
         except Exception:  # a scenario may raise anything
             self.ended = traceback.format_exc()
 
     def show_where(self) -> str:
         text = f"event {self.event} at {self.world.now_ns / 1e6:.3f} ms"
         if steps := self.world.steps_from(max(0, self.event - 1)):
-            text += ": " + step_text(steps[-1])
+            text += f": {steps[-1][3]}#{steps[-1][2]}"
         if self.ended == "passed":
             text += "\nthe run has passed"
         elif self.ended:
@@ -97,8 +96,8 @@ class Walker:
         return text
 
     def show_steps(self, count: int) -> str:
-        return "\n".join(f"{step[0]:>7}  {step_text(step)}"
-                         for step in self.world.steps_from(max(0, self.event - count)))
+        return "\n".join(f"{number:>7}  {label}#{who}" for number, _at_ns, who, label
+                         in self.world.steps_from(max(0, self.event - count)))
 
     def show_trace(self, count: int) -> str:
         return "\n".join(self.world.trace[-count:]) or "no trace event yet"
@@ -116,14 +115,6 @@ class Walker:
         lines += [f"{fault[0] / 1e6:12.3f} ms  FAULT {fault[3]} (event {fault[2]})"
                   for fault in self.world.faults_injected]
         return "\n".join(lines) or "no note yet"
-
-
-def step_text(step) -> str:
-    _number, _at_ns, id, label, doing, turn = step
-    text = f"{label}#{id}"
-    if turn:
-        text += f" turn {turn + 1}"
-    return f"{text} ({doing})" if doing else text
 
 
 class Shell:

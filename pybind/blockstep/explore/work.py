@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import linecache
 import os
 import pathlib
 import signal
@@ -36,6 +37,9 @@ def trial_for(path: str, text: str) -> ScenarioTrial:
     with tempfile.TemporaryDirectory(prefix=f"blockstep-{digest}-") as folder:
         copy = pathlib.Path(folder, here.name)
         copy.write_text(text, encoding="utf-8")
+        # Tracebacks quote the source when the file is gone; without a date nobody looks for it.
+        name = str(copy.resolve())
+        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         return ScenarioTrial(load_scenario(copy))
 
 
