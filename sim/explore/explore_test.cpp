@@ -4,6 +4,7 @@
 //          and ends with its cause, and the cause is named.
 // Method:  small worlds with a known number of orders, or with one bug that needs known moves and
 //          faults.
+#include <map>
 #include <set>
 
 #include "sim/explore/exhaustive.hpp"
@@ -65,6 +66,9 @@ TEST_CASE("explore: a search in pieces finds the same as a search in one") {
     const BatchResult whole = run_batch(lost_update, options, 0, 300);
     REQUIRE(whole.findings.size() == 1);
     CHECK(whole.findings[0].repeats);
+    CHECK(whole.runs_by_strategy.size() == 10);
+    CHECK(whole.runs_by_strategy.at("fifo") == 1);
+    CHECK(whole.runs_by_strategy.at("pct:3") == 33);
     BatchResult pieces;
     for (std::uint64_t first = 0; first < 300; first += 70)
         merge(pieces, run_batch(lost_update, options, first,
@@ -94,7 +98,7 @@ TEST_CASE("explore: a failure replays from its choices, a thousand times of a th
 // Orders of `fibers` fibers with `turns` turns each, in words.
 struct Orders {
     int fibers, turns;
-    bool touching = false;  // each has a variable of its own and says so
+    int touching = 0;  // so many of them have a variable for each pair, and say so
     std::set<std::string> seen;
     std::uint64_t runs = 0;
 
@@ -106,7 +110,7 @@ struct Orders {
                 world.spawn(world.main_thread(), "worker", [&, i](Co& co) {
                     for (int turn = 0; turn < turns; ++turn) {
                         order += static_cast<char>('a' + i);
-                        if (touching) co.world().touch(std::to_string(i / 2), Access::write);
+                        if (i < touching) co.world().touch(std::to_string(i / 2), Access::write);
                         if (turn + 1 < turns) co.yield("turn");
                     }
                 });
@@ -171,7 +175,7 @@ TEST_CASE("explore: bounds of the exhaustive search are kept and told") {
 
 TEST_CASE("explore: steps that commute are not run in both orders") {
     // Two pairs of fibers with a variable each: 6 orders of each pair's turns are all there is.
-    Orders orders{4, 2, true};
+    Orders orders{4, 2, 4};
     BatchResult found;
     const Frontier frontier = search_all(orders.trial(), {}, 4, found);
     std::set<std::string> different;  // by what each pair saw
@@ -183,6 +187,13 @@ TEST_CASE("explore: steps that commute are not run in both orders") {
     CHECK(different.size() == 36);
     CHECK(frontier.runs() < 500);  // of 2520
     CHECK(frontier.commuting() > 0);
+}
+
+TEST_CASE("explore: a step that says nothing of what it touches commutes with none") {
+    Orders orders{3, 2, 1};
+    BatchResult found;
+    search_all(orders.trial(), {}, 4, found);
+    CHECK(orders.seen.size() == 90);
 }
 
 TEST_CASE("explore: a damaged frontier is refused") {
@@ -262,15 +273,34 @@ TEST_CASE("explore: a failure shrinks to its cause, and the cause is named") {
     CHECK(told.failing_steps != told.passing_steps);
 }
 
+TEST_CASE("explore: of two ways to the same failure the shorter is looked for") {
+    // Fails when five run backwards, which takes four moves, or when the sixth runs first.
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        std::string order;
+        for (const char c : {'a', 'b', 'c', 'd', 'e', 'f'})
+            world.spawn(world.main_thread(), "fiber", [&order, c](Co&) { order += c; });
+        world.run_until_idle();
+        const bool wrong = order == "edcbaf" || order[0] == 'f';
+        return Verdict{wrong, wrong ? "wrong" : "", "", 0, 6};
+    };
+    RunLog log;
+    REQUIRE(trial({1, recorder(forced_schedule({4, 3, 2, 1, 0}), log)}).failed);
+    CHECK(plan_of(log).moves.size() == 4);
+    const Shrunk shrunk = shrink(trial, 1, log.choices, "wrong");
+    CHECK(shrunk.reproduced);
+    CHECK(shrunk.after.moves == 1);
+}
+
 TEST_CASE("explore: a failure that needs nothing special is explained by what avoids it") {
     const Trial trial = [](Attempt attempt) {
         World world({.schedule = std::move(attempt.schedule)});
         std::string order;
-        for (const char c : {'a', 'b'})
-            world.spawn(world.main_thread(), c == 'a' ? Label("first") : Label("second"),
+        for (const char c : {'a', 'b', 'c'})
+            world.spawn(world.main_thread(), c == 'a' ? Label("first") : Label("other"),
                         [&order, c](Co&) { order += c; });
         world.run_until_idle();
-        return Verdict{order == "ab", order == "ab" ? "in line" : "", "", 0, 2};
+        return Verdict{order[0] == 'a', order[0] == 'a' ? "in line" : "", "", 0, 3};
     };
     SearchOptions options = options_for(trial, "random");
     const BatchResult found = run_batch(trial, options, 0, 1);
@@ -281,6 +311,7 @@ TEST_CASE("explore: a failure that needs nothing special is explained by what av
     REQUIRE(told.found);
     CHECK(told.critical == "'first' runs before the others that are ready");
     CHECK(told.step == 1);
+    CHECK_FALSE(replay(trial, 1, told.passing).failed);
 }
 
 TEST_CASE("explore: the plan of a run is the run") {
@@ -294,6 +325,20 @@ TEST_CASE("explore: the plan of a run is the run") {
         CHECK(plan_of(again).moves.size() == plan.moves.size());
     }
     CHECK(same == 60);
+}
+
+TEST_CASE("explore: a log names turns of fibers, posted handlers have one") {
+    RunLog log;
+    World world({.schedule = recorder(random_schedule(1), log)});
+    for (int i = 0; i < 3; ++i) {
+        world.post(world.main_thread(), "posted", [] {});
+        world.spawn(world.main_thread(), "fiber", [](Co& co) { co.yield("on"); });
+        world.run_until_idle();
+    }
+    std::map<std::string, std::uint32_t> turns;
+    for (const Step& step : log.steps) turns[step.label.name()] += step.turn;
+    CHECK(turns["posted"] == 0);
+    CHECK(turns["fiber"] == 3);
 }
 
 TEST_CASE("explore: PCT's bound is what the theorem says") {

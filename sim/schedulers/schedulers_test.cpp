@@ -62,6 +62,19 @@ TEST_CASE("schedulers: PCT of depth 2 pre-empts at every place, more often than 
     CHECK(orders["abababababababababab"] == 0);
 }
 
+TEST_CASE("schedulers: few moves no more events than it may, anywhere") {
+    std::map<std::string, int> orders;
+    for (std::uint64_t seed = 0; seed < 400; ++seed)
+        ++orders[order(few_schedule(seed, 1, 6), 3, 2)];
+    CHECK(orders["abcabc"] > 0);    // the moment may fall where nothing is left to move
+    CHECK(orders["bacabc"] == 0);   // a moved event keeps its place at the end of the line
+    CHECK(orders["bacbac"] > 0);
+    CHECK(orders["cabcab"] > 0);
+    CHECK(orders["abccab"] > 0);
+    CHECK(orders["cbacba"] == 0);   // two moves
+    CHECK(orders.size() <= 1 + 3 * 2 * 2);
+}
+
 TEST_CASE("schedulers: replay follows, and goes on at random where the record does not fit") {
     std::vector<Choice> record;
     const std::string first = order(random_schedule(11), 3, 4, &record);
@@ -86,6 +99,21 @@ TEST_CASE("schedulers: replay follows, and goes on at random where the record do
     record = {{"worker", 9, 8}};
     CHECK(order(replay_schedule(record, 0, &diverged), 3, 4).size() == 12);
     CHECK_FALSE(diverged.empty());
+}
+
+TEST_CASE("schedulers: a replay that lost its way does not come back to the record") {
+    int met = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        std::string diverged;
+        World world({.schedule = replay_schedule({{"a", 1000, 777}, {"c", 2, 1}}, seed,
+                                                 &diverged)});
+        world.choose(1000, "b");
+        met += world.choose(1000, "a") == 777 ? 1 : 0;
+        CHECK(diverged ==
+              "choice 1 of the record is value 'a' (777 of 1000); the run asked for value 'b' of "
+              "1000");
+    }
+    CHECK(met < 3);
 }
 
 }  // namespace
