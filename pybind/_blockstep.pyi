@@ -210,11 +210,12 @@ class World:
         """The random stream with this name."""
     def run_for(self, ns: int) -> None:
         """Runs what is due in this many simulated nanoseconds. Not from inside."""
-    def run_until_done(self, future: Future) -> typing.Any:
+    def run_until_done(self, future: Future, *,
+            limit_ns: typing.Optional[int] = None) -> typing.Any:
         """Runs the world until the future is done and gives its result. Not from inside.
 
-        Raises Deadlock, EventLimit, AssertionFailure, and what a task raises that nobody
-        awaits."""
+        Raises Deadlock, Timeout when the clock passes limit_ns, EventLimit, AssertionFailure,
+        and what a task raises that nobody awaits."""
     def run_until_idle(self) -> None:
         """Runs the world until nothing is left to run. Not from inside."""
     @property
@@ -309,6 +310,8 @@ def guest_noticed(vm: VM, id: str) -> Future:
 
 def measure(trial: typing.Callable, seed: int) -> tuple:
     """How many order choices a run has, and among how many events."""
+def lose_power(vm: VM) -> None:
+    """The machine is dead: its processors stand still for ever, its guest disks are lost."""
 
 def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
         share: typing.Iterable) -> Backend:
@@ -345,6 +348,8 @@ def run_batch(trial: typing.Callable, *, seed: int, strategies: str, picks: int,
 def run_portion(trial: typing.Callable, *, seed: int, preemptions: int, depth: int, portion: str,
         go_on: object = None) -> dict:
     """Does a portion of an exhaustive search."""
+def registered() -> dict:
+    """What has registered itself, by name: drivers, devices and commands, each with its source."""
 
 def set_hotplug(vm: VM, *, delay_ns: int, refuse: bool) -> None:
     """How the guest answers hotplug: after this long, and whether it refuses to let devices go."""

@@ -61,15 +61,26 @@ void Guest::on_event(const blocklayer::QmpEvent& event) {
     } else if (event.name == "RESET") {
         // Whatever ran on the machine is gone; nothing is in flight by now.
         ++boots_;
-        for (const auto& [name, disk] : disks_) lose(*disk);
-        disks_.clear();
-        noticed_.wake_all();
+        lose_all();
     }
+}
+
+void Guest::lose_all() {
+    for (const auto& [name, disk] : disks_) lose(*disk);
+    disks_.clear();
+    noticed_.wake_all();
+}
+
+void Guest::lose_power() {
+    dead_ = true;
+    machine_.interrupts().set_running(false);
+    lose_all();
 }
 
 Result<std::shared_ptr<DrivenDisk>> Guest::disk(sim::Co& co, const std::string& id) {
     const sim::MutexLock probing(co, probing_);
     while (true) {
+        if (dead_) return failure("the machine has lost power");
         if (const auto found = disks_.find(id); found != disks_.end()) return found->second;
         machine_.wait_running(co);
         // Not in the middle of a command: it may be resetting the machine.
@@ -103,7 +114,7 @@ void Guest::close(sim::Co& co, const std::shared_ptr<DrivenDisk>& disk) {
 }
 
 void Guest::wait_noticed(sim::Co& co, const std::string& id) {
-    while (machine_.running()) {
+    while (machine_.running() && !dead_) {
         const Device* device = machine_.find_device(id);
         const PciFunction* function = device == nullptr ? nullptr : pci_function_of(*device);
         if (function == nullptr || decodes(*function)) return;

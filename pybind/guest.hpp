@@ -46,12 +46,16 @@ public:
     // Suspends until the guest has seen a device that was plugged in. At once when the machine
     // stands still, or when there is nothing to see.
     void wait_noticed(sim::Co& co, const std::string& id);
+    // The machine is dead: nothing of the guest runs any more, its disks are lost.
+    void lose_power();
+    bool dead() const { return dead_; }
     // The device is pulled out without asking the guest.
     blocklayer::Status pull_out(sim::Co& co, const std::string& id);
 
 private:
     void on_event(const blocklayer::QmpEvent& event);
     void lose(DrivenDisk& disk);
+    void lose_all();
 
     hwmodels::Machine& machine_;
     hwmodels::guest::HotplugHandler hotplug_;
@@ -61,6 +65,7 @@ private:
     sim::Mutex probing_{"guest probes a disk"};
     sim::WaitQueue noticed_{"guest notices the device"};
     std::uint64_t boots_ = 0;
+    bool dead_ = false;
 };
 
 }  // namespace bindings

@@ -202,6 +202,9 @@ const Section section("guest", {"vm"}, [](py::module_& module) {
                "Done when the guest has seen the device, or cannot because it stands still.");
     module.def("pull_out", pull_out, "vm"_a, "id"_a,
                "Takes the device out without asking the guest. Raises QmpError.");
+    module.def(
+        "lose_power", [](VmHandle& handle) { handle.vm().guest.lose_power(); }, "vm"_a,
+        "The machine is dead: its processors stand still for ever, its guest disks are lost.");
     module.def("set_hotplug", set_hotplug, "vm"_a, py::kw_only(), "delay_ns"_a, "refuse"_a,
                "How the guest answers hotplug: after this long, and whether it refuses to let "
                "devices go.");

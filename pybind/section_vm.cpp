@@ -55,6 +55,7 @@ std::shared_ptr<Future> qmp(VmHandle& handle, const std::string& command,
                             const py::object& arguments) {
     if (!arguments.is_none() && !PyDict_Check(arguments.ptr()))
         throw py::type_error("arguments are a dictionary");
+    if (handle.vm().guest.dead()) throw std::runtime_error("the machine has lost power");
     struct Call {
         std::string command;
         Value arguments;

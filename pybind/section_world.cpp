@@ -363,10 +363,16 @@ const Section section("world", {}, [](py::module_& module) {
             "label"_a = "future", "A future that Python completes with set_value or set_error.")
         .def("start", &WorldHandle::start, "coroutine"_a, py::kw_only(), "name"_a = "task",
              "Starts a coroutine as a task of its own, in an event of its own.")
-        .def("run_until_done", &WorldHandle::run_until_done, "future"_a,
-             "Runs the world until the future is done and gives its result. Not from inside.\n\n"
-             "Raises Deadlock, EventLimit, AssertionFailure, and what a task raises that nobody "
-             "awaits.")
+        .def(
+            "run_until_done",
+            [](WorldHandle& w, const std::shared_ptr<Future>& future,
+               std::optional<std::int64_t> limit_ns) {
+                return w.run_until_done(future, limit_ns.value_or(-1));
+            },
+            "future"_a, py::kw_only(), "limit_ns"_a = py::none(),
+            "Runs the world until the future is done and gives its result. Not from inside.\n\n"
+            "Raises Deadlock, Timeout when the clock passes limit_ns, EventLimit, "
+            "AssertionFailure, and what a task raises that nobody awaits.")
         .def("step", &WorldHandle::step,
              "Runs one event. False: nothing is left to run. Not from inside.")
         .def("run_until_idle", &WorldHandle::run_until_idle,

@@ -35,6 +35,7 @@ void VmRecord::after_turn() {
         }
     if (!std::exchange(look_, false)) return;
     std::string graph = layer_.graph().dump();
+    for (const blocklayer::Node* node : layer_.nodes()) graph += node->name() + '\n';
     if (graph == last_graph_) return;
     last_graph_ = std::move(graph);
     graphs_.push_back({now(), graph_to_python(layer_), cause_});

@@ -7,6 +7,16 @@
 
 namespace bindings {
 
+namespace {
+
+[[noreturn]] void raise_timeout(const std::string& text) {
+    const py::object type = py::module_::import("blockstep.errors").attr("Timeout");
+    PyErr_SetString(type.ptr(), text.c_str());
+    throw py::error_already_set();
+}
+
+}  // namespace
+
 WorldHandle::~WorldHandle() {
     inside_ = false;
     close();
@@ -51,15 +61,20 @@ bool WorldHandle::turn() {
     return more;
 }
 
-py::object WorldHandle::run_until_done(const std::shared_ptr<Future>& future) {
+py::object WorldHandle::run_until_done(const std::shared_ptr<Future>& future,
+                                       std::int64_t limit_ns) {
     sim();
     if (inside_) throw std::runtime_error("the world is running: await instead");
     future->observed = true;
-    while (!future->done())
+    while (!future->done()) {
         if (!turn())
             throw sim::Deadlock(
                 fmt::format("deadlock at {} ns: nothing can run and no date is due\n{}",
                             world_->now().ns, waiting_report()));
+        if (limit_ns >= 0 && world_->now().ns > limit_ns && !future->done())
+            raise_timeout(fmt::format("'{}' not done after {} simulated ns\n{}",
+                                      future->label().name(), limit_ns, waiting_report()));
+    }
     return future->get();
 }
 

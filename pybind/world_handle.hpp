@@ -35,7 +35,8 @@ public:
     void forget(const Task& task) { tasks_.erase(task.id()); }
     // Runs events until the future is done and gives its value. errors: Deadlock; what a task that
     // nobody awaits raises; AssertionFailure; EventLimit; KeyboardInterrupt.
-    py::object run_until_done(const std::shared_ptr<Future>& future);
+    // Timeout when the clock passes limit_ns (-1: no limit).
+    py::object run_until_done(const std::shared_ptr<Future>& future, std::int64_t limit_ns);
     // Runs one event; false: none is left.
     bool step();
     // Runs events until none is left, or for this long.

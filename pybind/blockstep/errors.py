@@ -30,7 +30,8 @@ class PermissionRefused(QmpError):
     """A command was refused because two users of a node do not get along.
 
     node: its node-name. permissions: QAPI names of what clashes. requires: who needs them.
-    unshares: who does not let others have them.
+    unshares: who does not let others have them. `reason` says it in a sentence; the text is the
+    reference's.
     """
 
     def __init__(self, cls: str, desc: str, node: str, permissions: tuple[str, ...],
@@ -40,6 +41,30 @@ class PermissionRefused(QmpError):
         self.permissions = permissions
         self.requires = requires
         self.unshares = unshares
+
+    @property
+    def reason(self) -> str:
+        """Who needs what, and who stands in the way through which edge."""
+        return refusal_reason(self.node, self.permissions, self.requires, self.unshares)
+
+
+def refusal_reason(node: str, permissions, requires: Party, unshares: Party) -> str:
+    """A permission conflict in a sentence."""
+    return (f"{requires.description} (edge '{requires.edge}') needs {', '.join(permissions)} on "
+            f"node '{node}'; {unshares.description} (edge '{unshares.edge}') does not share "
+            + ("it" if len(permissions) == 1 else "them"))
+
+
+async def refused(awaitable) -> PermissionRefused:
+    """Awaits what must be refused by a permission, and gives the refusal.
+
+    Raises AssertionError if it is allowed, and what else it raises.
+    """
+    try:
+        await awaitable
+    except PermissionRefused as refusal:
+        return refusal
+    raise AssertionError("no permission stood in the way of what must be refused")
 
 
 class GuestIoError(BlockstepError):

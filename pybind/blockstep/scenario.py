@@ -7,8 +7,9 @@
     async def main(world):
         ...
 
-A scenario passes if main ends without an exception. Its world is built, run and closed once per
-run; a run is a function of the file and the seed.
+A scenario passes if main ends without an exception, in less than an hour of simulated time unless
+`limit_ns` says another. Its world is built, run and closed once per run; a run is a function of the
+file and the seed.
 """
 import dataclasses
 import importlib.util
@@ -21,7 +22,10 @@ import traceback
 
 from _blockstep import replay_schedule
 
+from blockstep import units
 from blockstep.errors import BlockstepError
+from blockstep.report.collect import collect
+from blockstep.report.recording import Recording
 from blockstep.world import World
 
 
@@ -29,21 +33,25 @@ class ScenarioError(BlockstepError):
     """The file holds no scenario."""
 
 
+LIMIT_NS = 3600 * units.s
+
+
 @dataclasses.dataclass(frozen=True)
 class Scenario:
     main: object  # async def main(world)
     options: dict  # of its world
     path: str = ""
+    limit_ns: int = LIMIT_NS
 
     def __call__(self, world):
         return self.main(world)
 
 
-def scenario(main=None, **options):
+def scenario(main=None, *, limit_ns: int = LIMIT_NS, **options):
     """Marks `async def main(world)`, with options of its world."""
     if main is not None:
-        return Scenario(main, options)
-    return lambda function: Scenario(function, options)
+        return Scenario(main, options, limit_ns=limit_ns)
+    return lambda function: Scenario(function, options, limit_ns=limit_ns)
 
 
 def load_scenario(path: str | pathlib.Path) -> Scenario:
@@ -79,8 +87,9 @@ class Outcome:
     error: str | None = None  # with its traceback
     result: object = None     # what main returned
     record: str = ""          # of its choices
-    trace: list = dataclasses.field(default_factory=list)
+    trace: list = dataclasses.field(default_factory=list)  # its last lines
     graphs: list[dict] = dataclasses.field(default_factory=list)  # of each VM, at the end
+    recording: Recording | None = None  # with record_trace: all that a report tells
 
     @property
     def passed(self) -> bool:
@@ -103,22 +112,41 @@ def run_scenario(scenario: Scenario, seed: int = 0, record: str | None = None,
     """Runs it in a world of its own; options override the scenario's. record: choices to repeat.
     Raises nothing of its own: what goes wrong inside is in the outcome."""
     started = time.perf_counter()
-    result = error = None
+    result = error = recording = None
     if record is not None:
         options["schedule"] = replay_schedule(record, seed)
-    world = World(**{"schedule": "random", **scenario.options, **options, "seed": seed})
+    options = {"schedule": "random", **scenario.options, **options, "seed": seed}
+    world = World(**options)
     try:
-        result = world.run(scenario(world))
+        result = world.run(scenario(world), limit_ns=scenario.limit_ns)
         world.check()
     except Exception:  # a scenario may raise anything
-        error = traceback.format_exc()
+        error = _traceback()
     try:
         graphs = [vm.graph() for vm in world.vms]
         trace, record = world.trace, world.record({"seed": str(seed)})
+        if options.get("record_trace"):
+            recording = collect(world)
     finally:
         world.close()
+    if recording is not None:
+        recording.scenario, recording.error = scenario.path, error
+        recording.outcome = "failed" if error else "passed"
+        recording.digest = world.digest
+        recording.wall_s = time.perf_counter() - started
+        schedule = options["schedule"]
+        recording.schedule = schedule if isinstance(schedule, str) else "replayed record"
     return Outcome(
         outcome="failed" if error else "passed", seed=seed, digest=world.digest,
         simulated_ns=world.now_ns, wall_s=time.perf_counter() - started, events=world.events_run,
         timeline=world.timeline, error=error, result=result, record=record, trace=trace,
-        graphs=graphs)
+        graphs=graphs, recording=recording)
+
+
+def _traceback() -> str:
+    """The exception being handled, without the frames of this package that only drive it."""
+    kind, error, frames = sys.exc_info()
+    here = pathlib.Path(__file__).parent
+    while frames is not None and pathlib.Path(frames.tb_frame.f_code.co_filename).parent == here:
+        frames = frames.tb_next
+    return "".join(traceback.format_exception(kind, error, frames))

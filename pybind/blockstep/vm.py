@@ -68,7 +68,13 @@ class VM(_blockstep.VM):
                     self._taken.add(number)
                     return self._events[number]
                 number += 1
-            await self.event_arrived()
+            await self.arrival(f"QMP event {name}")
+
+    def arrival(self, why: str) -> _blockstep.Future:
+        """Done when the next event, whichever, has come; `why` names who waits."""
+        future = self.world.future(why)
+        self.event_arrived().on_done(lambda _event: future.set_value())
+        return future
 
     # ---- run state ------------------------------------------------------------------------------
 
@@ -111,7 +117,7 @@ class VM(_blockstep.VM):
                 if event.matches("DEVICE_UNPLUG_GUEST_ERROR", {"device": id}):
                     raise UnplugRefused(f"the guest does not let device '{id}' go")
             first = len(self.events)
-            await self.event_arrived()
+            await self.arrival(f"unplug of device '{id}'")
 
     async def pull_out(self, id: str) -> None:
         """Takes a device out without asking the guest, whose requests on it fail. QmpError."""
@@ -122,6 +128,10 @@ class VM(_blockstep.VM):
         discard, flush, close. Waits until the machine runs. Raises QmpError.
         """
         return await _blockstep.open_guest_disk(self, id)
+
+    def lose_power(self) -> None:
+        """It is dead: its processors stand still for ever, its guest disks are lost."""
+        _blockstep.lose_power(self)
 
     def set_hotplug(self, delay_ns: int = 10_000_000, refuse: bool = False) -> None:
         """How the guest answers hotplug: after how long, and whether it keeps its devices."""
@@ -146,18 +156,20 @@ class VM(_blockstep.VM):
 
     async def start_job(self, command: str, arguments: dict) -> "Job":
         """Starts a job by its QMP command; it is known by job-id, or else by device."""
-        job = Job(self, arguments.get("job-id") or arguments["device"], len(self.events))
+        job = Job(self, arguments.get("job-id") or arguments["device"], len(self.events),
+                  arguments.get("auto-dismiss", True))
         await self.qmp(command, arguments)
         return job
 
 
 class Job:
-    """A running job."""
+    """A running job. Waiting for what does not come raises JobFailed, with the job's error."""
 
-    def __init__(self, vm: VM, id: str, first_event: int):
+    def __init__(self, vm: VM, id: str, first_event: int, auto_dismiss: bool):
         self.vm = vm
         self.id = id
         self._first_event = first_event
+        self._auto_dismiss = auto_dismiss
 
     def statuses(self) -> list[str]:
         """Every status the job has had."""
@@ -165,32 +177,50 @@ class Job:
                 if event.matches("JOB_STATUS_CHANGE", {"id": self.id})]
 
     async def reached(self, status: str) -> None:
-        """Waits until the job has had this status. Raises JobFailed if it ends before."""
+        """Waits until the job has had this status."""
         while status not in self.statuses():
             if self.statuses()[-1:] == ["null"]:
                 raise JobFailed(f"job '{self.id}' ended before it was {status}: "
                                 f"{self.error() or 'no error'}")
-            await self.vm.event_arrived()
+            await self.vm.arrival(f"job '{self.id}' {status}")
 
     async def ready(self) -> None:
-        """Waits until the job is ready to complete. Raises JobFailed if it ends before."""
+        """Waits until the job is ready to complete."""
         await self.reached("ready")
 
+    async def ended(self) -> None:
+        """Waits for its end: until it is gone, or concluded if it is to be dismissed by hand."""
+        await self.reached("null" if self._auto_dismiss else "concluded")
+        if self.error():
+            raise JobFailed(f"job '{self.id}': {self.error()}")
+
     async def complete(self) -> None:
-        """Asks a ready job to complete and waits for its end. Raises JobFailed."""
-        await self.vm.qmp("job-complete", {"id": self.id})
+        """Asks a ready job to complete and waits for its end."""
+        await self._verb("job-complete")
         await self.ended()
 
     async def cancel(self, force: bool = False) -> None:
         """Cancels it and waits for its end."""
         await self.vm.qmp("block-job-cancel", {"device": self.id, "force": force})
-        await self.reached("null")
+        await self.reached("null" if self._auto_dismiss else "concluded")
 
-    async def ended(self) -> None:
-        """Waits for its end. Raises JobFailed if that was an error."""
-        await self.reached("null")
-        if self.error():
-            raise JobFailed(f"job '{self.id}': {self.error()}")
+    async def pause(self) -> None:
+        await self._verb("job-pause")
+
+    async def resume(self) -> None:
+        await self._verb("job-resume")
+
+    async def finalize(self) -> None:
+        """Of a pending job that was started with auto-finalize false."""
+        await self._verb("job-finalize")
+
+    async def dismiss(self) -> None:
+        """Of a concluded job that was started with auto-dismiss false."""
+        await self._verb("job-dismiss")
+
+    async def set_speed(self, bytes_per_s: int) -> None:
+        """0: no limit."""
+        await self.vm.qmp("block-job-set-speed", {"device": self.id, "speed": bytes_per_s})
 
     def error(self) -> str | None:
         """The error it ended with, if it did."""
@@ -198,3 +228,6 @@ class Job:
             if event.matches("BLOCK_JOB_COMPLETED", {"device": self.id}):
                 return event.data.get("error")
         return None
+
+    async def _verb(self, command: str) -> None:
+        await self.vm.qmp(command, {"id": self.id})

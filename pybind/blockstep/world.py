@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """World: one simulation, as a scenario sees it."""
 import inspect
+import linecache
+import pathlib
 import zlib
 
 import _blockstep
 
-from blockstep.errors import AssertionFailure, Timeout
+from blockstep.errors import AssertionFailure, Deadlock, Timeout
+from blockstep.report.recording import Note
 from blockstep.vm import VM
 
 
@@ -26,10 +29,11 @@ class World(_blockstep.World):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.timeline: list[tuple[int, str]] = []
-        self.note_positions: list[tuple[int, int]] = []  # of each: trace events and steps before
+        self.notes: list[Note] = []
+        self.faults: list[Note] = []
         self.vms: list[VM] = []
         self._store = None
+        self._running: list[tuple] = []  # tasks and their coroutines, oldest first
 
     def __enter__(self):
         return self
@@ -55,14 +59,31 @@ class World(_blockstep.World):
             if wrong := vm.check_graph():
                 raise AssertionFailure(wrong)
 
-    def run(self, awaitable):
+    def run(self, awaitable, limit_ns: int | None = None):
         """Runs the world until a coroutine or future is done and gives its result.
 
-        For tests and for the top level; inside a scenario, await instead.
+        For tests and for the top level; inside a scenario, await instead. Raises Timeout when the
+        clock passes limit_ns, Deadlock when nothing can run; both say who waits for what.
         """
         if inspect.iscoroutine(awaitable):
             awaitable = self.start(awaitable, name="main")
-        return self.run_until_done(awaitable)
+        try:
+            return self.run_until_done(awaitable, limit_ns=limit_ns)
+        except (Deadlock, Timeout) as error:
+            for task, coroutine in self._running:
+                if not task.done and (place := _place(coroutine)):
+                    error.add_note(f"'{task.label}' waits at {place}")
+            raise
+
+    def start(self, coroutine, *, name: str = "task") -> _blockstep.Task:
+        """Starts a coroutine as a task of its own, in an event of its own.
+
+        Await the task for its result; an error that nobody awaits fails the run.
+        """
+        task = super().start(coroutine, name=name)
+        self._running = [one for one in self._running if not one[0].done]
+        self._running.append((task, coroutine))
+        return task
 
     # ---- what an explorer varies; see docs/exploring.md -----------------------------------------
 
@@ -88,9 +109,28 @@ class World(_blockstep.World):
 
     def note(self, text: str) -> None:
         """A line of the scenario's timeline; part of the digest."""
+        self._note(text, self.notes)
+
+    @property
+    def timeline(self) -> list[tuple[int, str]]:
+        """Notes and faults so far, as (nanoseconds, text)."""
+        lines = sorted([*self.notes, *self.faults], key=lambda note: note.position)
+        return [(note.at_ns, note.text) for note in lines]
+
+    def power_cut(self, keep: str = "chosen") -> None:
+        """The host loses power. Every virtual machine is dead from here on: what was under way in
+        it fails. What was written and not flushed survives by the world's choice (sector by
+        sector), "all" of it, or "none". New machines find what survived.
+        """
+        pending = sum(self.store.pending(path) for path in self.store.list())
+        self._note(f"power cut: {pending} writes of the host are not flushed", self.faults)
+        self.store.power_cut(keep=keep)
+        for vm in self.vms:
+            vm.lose_power()
+
+    def _note(self, text: str, notes: list[Note]) -> None:
         self.emit("note", zlib.crc32(text.encode()))
-        self.timeline.append((self.now_ns, text))
-        self.note_positions.append((self.events_traced, self.events_run))
+        notes.append(Note(self.now_ns, self.events_traced, text))
 
     async def gather(self, *awaitables) -> list:
         """The results of all, in the order given; the first error of any ends the wait."""
@@ -140,3 +180,15 @@ class World(_blockstep.World):
             name = awaitable.__qualname__.rpartition(".<locals>.")[2]
             return self.start(awaitable, name=name)
         return awaitable
+
+
+def _place(coroutine) -> str:
+    """The line outside this package at which a coroutine waits."""
+    place = ""
+    while getattr(coroutine, "cr_frame", None) is not None:
+        code, line = coroutine.cr_frame.f_code, coroutine.cr_frame.f_lineno
+        if pathlib.Path(code.co_filename).parent != pathlib.Path(__file__).parent:
+            place = (f"{code.co_filename}:{line} in {code.co_name}: "
+                     f"{linecache.getline(code.co_filename, line).strip()}")
+        coroutine = coroutine.cr_await
+    return place

@@ -4,6 +4,7 @@
 Method:  small scenarios in scratch files, run as a user would.
 """
 import json
+import re
 import subprocess
 import sys
 
@@ -26,6 +27,25 @@ UNSTEADY = """
 import os
 async def main(world):
     world.note(str(os.getpid()))
+"""
+UNTRACED = """
+import pathlib
+async def main(world):
+    count = pathlib.Path(__file__).with_suffix(".count")
+    if count.exists():
+        raise ValueError("only the first run is good")
+    count.touch()
+"""
+PLUGGING = """
+from blockstep import refused
+async def main(world):
+    vm = world.vm()
+    await vm.blockdev_add("disk", "null-co", size=1 << 20)
+    await vm.device_add("virtio-blk-pci", "d0", drive="disk")
+    world.note("plugged")
+    await refused(vm.device_add("virtio-blk-pci", "d1", drive="disk"))
+    await vm.cont()
+    world.power_cut()
 """
 CHOOSING = """
 async def worker(world, name):
@@ -79,25 +99,62 @@ def test_failing_scenario_shows_where_and_how_to_repeat(scenario):
         "failed", "ValueError: broken on purpose")
 
 
-def test_runs_that_differ_fail(scenario):
+def test_the_first_run_that_differs_is_shown_with_its_first_differing_event(scenario):
     done = command("run", scenario(UNSTEADY), "--repeat", 3)
     assert done.returncode == 1
-    assert "3 runs differ: " in done.stdout
+    text = done.stdout
+    assert "run 2 differs from run 1: passed and passed, digests " in text
+    assert re.search(r"trace event \d+ differs, after\n(    .*\n)*  - .* note .*\n  \+ .* note ",
+                     text)
+
+
+def test_what_is_not_traced_is_told_too(scenario):
+    path = scenario(UNTRACED)
+    told = json.loads(command("run", path, "--repeat", 9, "--json").stdout)
+    assert told["outcome"] == "failed"
+    assert "run 2 differs from run 1: passed and failed" in told["error"]
 
 
 def test_repeated_runs_agree(scenario):
-    assert json.loads(command("run", scenario(CHOOSING), "--repeat", 5, "--json").stdout)[
-        "outcome"] == "passed"
+    told = json.loads(command("run", scenario(CHOOSING), "--repeat", 5, "--json").stdout)
+    assert (told["outcome"], told["runs"]) == ("passed", 5)
+    once = json.loads(command("run", scenario(CHOOSING), "--json").stdout)
+    assert once["digest"] == told["digest"]
 
 
 def test_report_holds_what_replays_the_run(scenario, tmp_path):
     path, report = scenario(CHOOSING), tmp_path / "report"
     first = command("run", path, "--seed", 5, "--report", report)
     assert {file.name for file in report.iterdir()} == {
-        "result.json", "timeline.txt", "trace.txt", "choices.txt"}
+        "report.html", "run.json", "trace.perfetto.json", "junit.xml", "trace.txt",
+        "choices.txt"}
+    assert first.stdout.splitlines()[-1] == f"report: {report / 'report.html'}"
     again = command("run", path, "--schedule", report / "choices.txt", "--json")
     assert f"digest {json.loads(again.stdout)['digest']} " in first.stdout
     assert command("run", path, "--seed", 6).stdout != first.stdout
+
+
+def test_report_tells_commands_events_and_graphs(scenario, tmp_path):
+    command("run", scenario(PLUGGING), "--report", tmp_path / "report")
+    told = json.loads((tmp_path / "report/run.json").read_text())
+    assert [(one["name"], one["error"] is None) for one in told["commands"]] == [
+        ("blockdev-add", True), ("device_add", True), ("device_add", False), ("cont", True)]
+    assert told["commands"][2]["refusal"]["node"] == "disk"
+    assert "does not share" in told["commands"][2]["reason"]
+    assert [one["name"] for one in told["events"]] == ["RESUME"]
+    assert [one["cause"] for one in told["graphs"]] == ["blockdev-add", "device_add"]
+    assert [note["text"] for note in told["timeline"]] == ["plugged"]
+    assert [fault["text"] for fault in told["faults"]] == [
+        "power cut: 0 writes of the host are not flushed"]
+    assert told["trace_events"] > 0
+    assert "-> main on main" in (tmp_path / "report/trace.txt").read_text()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(scenario, tmp_path):
+    (tmp_path / "file").touch()
+    done = command("run", scenario(GOOD), "--report", tmp_path / "file")
+    assert done.returncode == 2
+    assert done.stderr.startswith("blockstep: cannot write the report: ")
 
 
 @pytest.mark.parametrize("text, message", [

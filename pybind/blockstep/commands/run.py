@@ -4,7 +4,6 @@
 Exit status 0 if it passed, 1 if it failed. With --repeat each run has a fresh process, and runs
 that differ in their digest fail.
 """
-import collections
 import json
 import os
 import pathlib
@@ -19,10 +18,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--schedule", metavar="NAME|FILE",
                         help="fifo, random, or the choices.txt of a report to replay")
     parser.add_argument("--repeat", type=int, default=1, metavar="N",
-                        help="run N times; all must have the same digest")
+                        help="N runs, each in a fresh process, must have the same digest; the "
+                             "first that differs is shown up to its first differing event")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--report", type=pathlib.Path, metavar="DIR",
-                        help="write result, timeline, trace, choices and graph there")
+                        help="write report.html there, with the trace and the choices that "
+                             "replay the run")
 
 
 def hash_in_a_fixed_order() -> None:
@@ -55,7 +56,7 @@ def load(path: str):
 
 
 def in_fresh_process(function):
-    """What function() returns, run in a child; it must survive JSON."""
+    """What function() returns, run in a child; it must survive JSON. None: the child died."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -74,31 +75,45 @@ def in_fresh_process(function):
     return json.loads(text) if text else None
 
 
-def repeat(scenario, seed: int, times: int, options: dict) -> list[tuple[str, str]]:
-    """Outcome and digest of each run."""
+def differing_run(scenario, seed: int, times: int, options: dict) -> tuple[int, dict] | None:
+    """Runs it again and again, each in a fresh process; the number of the first run whose digest
+    is not that of run 1, and what differs. None: all `times` runs agree."""
+    from blockstep.report.lines import first_difference, to_lines
     from blockstep.scenario import run_scenario
 
-    def once():
-        outcome = run_scenario(scenario, seed, **options)
-        return outcome.outcome, outcome.digest
+    def once(expected=None):
+        outcome = run_scenario(scenario, seed, **options | {"record_trace": True})
+        end = {"outcome": outcome.outcome, "digest": outcome.digest, "trace": []}
+        if end["digest"] != expected:
+            end["trace"] = to_lines(outcome.recording.trace)
+        return end
 
-    return [tuple(in_fresh_process(once) or ("died", "")) for _ in range(times)]
+    died = {"outcome": "died", "digest": "", "trace": []}
+    first = in_fresh_process(once) or died
+    for number in range(2, times + 1):
+        other = in_fresh_process(lambda: once(first["digest"])) or died
+        if other["digest"] != first["digest"] or other["outcome"] != first["outcome"]:
+            where = first_difference(first["trace"], other["trace"])
+            return number, {
+                "digests": [first["digest"], other["digest"]],
+                "outcomes": [first["outcome"], other["outcome"]],
+                "where": where or "their traces are equal: what differs is not traced"}
+    return None
 
 
-def write_report(folder: pathlib.Path, outcome) -> None:
-    from blockstep.drawing import to_mermaid, to_text
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {
-        "result.json": json.dumps(outcome.summary(), indent=1),
-        "timeline.txt": "\n".join(timeline_lines(outcome)),
-        "trace.txt": "\n".join(outcome.trace),
-        "choices.txt": outcome.record.rstrip("\n"),
-    }
-    for number, graph in enumerate(outcome.graphs):
-        files[f"graph{number}.txt"] = to_text(graph)
-        files[f"graph{number}.mmd"] = to_mermaid(graph)
-    for name, text in files.items():
-        (folder / name).write_text(text + "\n")
+def write_report(folder: pathlib.Path, outcome, again: str) -> None:
+    """The page and its companions, the trace as text, and the choices, which replay the run."""
+    from blockstep import report
+    from blockstep.report.lines import to_lines
+    outcome.recording.again = again
+    outcome.recording.summary = {"result": outcome.summary()["result"],
+                                 "events_run": outcome.events}
+    try:
+        report.write(folder, outcome.recording)
+        (folder / "trace.txt").write_text("\n".join(to_lines(outcome.recording.trace)) + "\n")
+        (folder / "choices.txt").write_text(outcome.record)
+    except OSError as error:
+        raise CommandError(f"cannot write the report: {error}") from error
 
 
 def timeline_lines(outcome) -> list[str]:
@@ -110,20 +125,22 @@ def run(args) -> int:
     if args.repeat < 1:
         raise CommandError("--repeat takes a number from 1 up")
     options = schedule_option(args.schedule)
-    if args.report is not None:
-        options["record_trace"] = True
     hash_in_a_fixed_order()
     scenario = load(args.scenario)
+    again = (f"./blockstep run {args.scenario} --seed {args.seed}"
+             + (f" --schedule {args.schedule}" if args.schedule else ""))
 
-    others = repeat(scenario, args.seed, args.repeat - 1, options)
-    outcome = run_scenario(scenario, args.seed, **options)
-    counts = collections.Counter([*others, (outcome.outcome, outcome.digest)])
-    if len(counts) > 1 and outcome.passed:
+    differs = (differing_run(scenario, args.seed, args.repeat, options) if args.repeat > 1
+               else None)
+    outcome = run_scenario(scenario, args.seed, **options | (
+        {"record_trace": True} if args.report is not None else {}))
+    if differs is not None:
+        number, how = differs
         outcome.outcome = "failed"
-        outcome.error = f"{args.repeat} runs differ: " + ", ".join(
-            f"{count} {how} {digest}" for (how, digest), count in sorted(counts.items()))
+        outcome.error = (f"run {number} differs from run 1: {' and '.join(how['outcomes'])}, "
+                         f"digests {' and '.join(how['digests'])}\n{how['where']}\n")
     if args.report is not None:
-        write_report(args.report, outcome)
+        write_report(args.report, outcome, again)
 
     if args.json:
         print(json.dumps(outcome.summary() | {"scenario": args.scenario, "runs": args.repeat}))
@@ -135,7 +152,8 @@ def run(args) -> int:
     print(f"{outcome.outcome}  seed {outcome.seed}  digest {outcome.digest}  "
           f"simulated {outcome.simulated_ns / 1e6:.3f} ms  wall {outcome.wall_s:.3f} s  "
           f"{outcome.events} events" + (f"  {args.repeat} runs" if args.repeat > 1 else ""))
+    if args.report is not None:
+        print(f"report: {args.report / 'report.html'}")
     if not outcome.passed:
-        print(f"again: ./blockstep run {args.scenario} --seed {args.seed}"
-              + (f" --schedule {args.schedule}" if args.schedule else ""))
+        print(f"again: {again}")
     return 0 if outcome.passed else 1

@@ -2,7 +2,7 @@
 """Replay of a trace against a guest's disk, checking every read on the way.
 
 A disk is anything with `size` and read(offset, length), write(offset, data), discard(offset,
-length) and flush() that give awaitables: the handles that vm.disk() gives, or a test's stand-in.
+length) and flush() that give awaitables: what vm.guest_disk() and vm.backend() give.
 """
 import dataclasses
 import pathlib
@@ -35,7 +35,8 @@ async def replay(world, disk, trace: Trace | str | pathlib.Path, model: DiskMode
     speed: 1.0 submits each request when it was recorded, 2.0 in half the time; None as fast as
         possible.
     depth: requests under way at most, whatever the trace asks for.
-    failures_allowed: a request that fails is counted instead of raised.
+    failures_allowed: a request that fails is counted instead of raised; so is what was not sent
+        yet when the disk was lost.
 
     Raises TraceError when the trace does not fit the disk, WrongData, GuestIoError.
     """
@@ -75,7 +76,10 @@ class _Player:
 
     async def play(self, trace: Trace, speed: float | None, depth: int) -> ReplayResult:
         start_ns = self.world.now_ns
-        for request in trace.requests:
+        for number, request in enumerate(trace.requests):
+            if self.failures_allowed and getattr(self.disk, "lost", False):
+                self.result.failed += len(trace.requests) - number
+                break
             if speed is not None:
                 wait_ns = start_ns + int(request.at_ns / speed) - self.world.now_ns
                 if wait_ns > 0:

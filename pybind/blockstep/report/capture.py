@@ -7,11 +7,12 @@ import pathlib
 import time
 import traceback
 
-from _blockstep import record_of, replay_schedule, trace_of
+from _blockstep import replay_schedule
 
 from blockstep import records
 from blockstep.explore.trial import EVENT_LIMIT
-from blockstep.report.recording import Command, Event, Graph, Note, Recording, Trace
+from blockstep.report.collect import collect
+from blockstep.report.recording import Note, Recording
 from blockstep.world import World
 
 
@@ -51,22 +52,14 @@ class Replay:
         world = World(**self.options() | {
             "schedule": replay_schedule(self.record, self.seed), "record_trace": True})
         error = drive(world, self.scenario)
-        machines = [record_of(vm) for vm in world.vms]
+        recording = collect(world)
         world.close()
-        recording = Recording(
-            scenario=self.scenario.path, seed=self.seed,
-            outcome="failed" if error else "passed", digest=world.digest, error=error,
-            simulated_ns=world.now_ns, wall_s=time.perf_counter() - started,
-            schedule=self.headers.get("strategy", "replay"),
-            again=f"./blockstep replay {path}" if path else "", trace=Trace(**trace_of(world)))
-        for number, machine in enumerate(machines):
-            recording.commands += [Command(**one, vm=number) for one in machine["commands"]]
-            recording.events += [Event(**one, vm=number) for one in machine["events"]]
-            recording.graphs += [Graph(**one, vm=number) for one in machine["graphs"]]
-        recording.notes = [Note(at_ns, position, text) for (at_ns, text), (position, _step)
-                           in zip(world.timeline, world.note_positions)]
-        recording.faults = [Note(at_ns, position, site)
-                            for at_ns, position, _step, site, _answer in world.faults_injected]
+        recording.scenario, recording.error = self.scenario.path, error
+        recording.outcome = "failed" if error else "passed"
+        recording.digest = world.digest
+        recording.wall_s = time.perf_counter() - started
+        recording.schedule = self.headers.get("strategy", "replay")
+        recording.again = f"./blockstep replay {path}" if path else ""
         recording.critical = self._critical(recording.trace.steps)
         recording.summary = {"record": self.headers}
         return recording

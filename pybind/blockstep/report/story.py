@@ -6,6 +6,7 @@ A span is [from_ns, from_position, to_ns, to_position, text]; one that has no en
 import json
 
 from blockstep.drawing import LETTERS, Picture, letters
+from blockstep.errors import Party, refusal_reason
 from blockstep.report.layout import layouts
 from blockstep.report.recording import Graph, Recording, changes
 
@@ -100,11 +101,9 @@ def picture(graph: dict, refusal=None) -> dict:
 
 def reason(refusal: dict) -> str:
     """A refusal in a sentence."""
-    needs = ", ".join(name for name in LETTERS if name in refusal["permissions"])
-    asks, holds = refusal["requires"], refusal["unshares"]
-    return (f"{asks['description']} (edge '{asks['edge']}') needs {needs} on node "
-            f"'{refusal['node']}'; {holds['description']} (edge '{holds['edge']}') does not share "
-            + ("it" if len(refusal["permissions"]) == 1 else "them"))
+    needs = [name for name in LETTERS if name in refusal["permissions"]]
+    return refusal_reason(refusal["node"], needs, Party(**refusal["requires"]),
+                          Party(**refusal["unshares"]))
 
 
 def granted(before: dict, after: dict) -> list[str]:

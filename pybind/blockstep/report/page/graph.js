@@ -97,6 +97,7 @@ function drawPicture(element, picture, other, kind) {
     viewBox: `-4 -4 ${layout.width + 8} ${layout.height + 8}`,
     "aria-label": `Block graph of ${picture.boxes.length} boxes and ${picture.arrows.length} edges`
   });
+  root.style.minWidth = `${Math.round(layout.width * 0.6)}px`;  // smaller cannot be read
   picture.arrows.forEach((arrow, i) => {
     const [from, to, name, text, marks] = arrow, [points, middle] = layout.arrows[i];
     let change = "";
