@@ -27,7 +27,7 @@ constexpr FeatureName known_features[] = {
     {kind_autoclear, 1, "raw external data"},
 };
 constexpr std::size_t feature_bytes = 48, feature_name_bytes = 46;
-constexpr std::uint64_t feature_names_room = 4096;  // smaller clusters do without the table
+constexpr std::uint64_t feature_names_room = 4096;  // clusters up to this do without
 
 // What of an image's incompatible features this program can handle.
 constexpr std::uint64_t handled_incompatible =
@@ -315,7 +315,7 @@ IoResult<std::vector<std::byte>> serialise_header(Header& header) {
     if (!header.backing_format.empty())
         append_extension(out, extension_backing_format,
                          std::as_bytes(std::span(header.backing_format)));
-    if (header.version > 2 && cluster_bytes >= feature_names_room)
+    if (header.version > 2 && cluster_bytes > feature_names_room)
         append_extension(out, extension_feature_names, feature_name_table());
     if (header.has_bitmaps) {
         std::byte data[24] = {};

@@ -15,6 +15,8 @@
 // units   bytes, unless a name says clusters or entries
 // source  docs/interop/qcow2.txt
 #pragma once
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -51,6 +53,11 @@ struct Extent {
     std::uint64_t length = 0;  // from there
     std::uint64_t entry = 0;   // compressed: the descriptor
 };
+
+// As messages have numbers: 0x1f, but 0.
+inline std::string hex_text(std::uint64_t number) {
+    return number == 0 ? "0" : fmt::format("{:#x}", number);
+}
 
 struct Settings {  // what options say about a live image
     bool lazy_refcounts = false;
@@ -289,6 +296,7 @@ private:
     // refcount.cpp
     IoResult<MetadataCache::Table*> refcount_block(sim::Co& co, std::uint64_t cluster);
     IoResult<MetadataCache::Table*> writable_refcount_block(sim::Co& co, std::uint64_t cluster);
+    IoStatus drop_empty_refcount_blocks(sim::Co& co);
     IoStatus add_refcount_block(sim::Co& co, std::uint64_t table_index);
     IoStatus grow_refcount_table(sim::Co& co, std::uint64_t entries);
     IoStatus change_refcount(sim::Co& co, std::uint64_t cluster, bool up, bool discard = false);

@@ -64,8 +64,10 @@ IoStatus Image::check_entry(sim::Co& co, std::uint64_t entry, std::uint64_t offs
     const std::uint64_t* l1_at = l1_entry(offset);
     INVARIANT(l1_at != nullptr);
     const auto place = [&] {
-        return fmt::format("(L2 offset: {:#x}, L2 index: {:#x})", *l1_at & entry_offset_mask,
-                           (offset >> geometry().cluster_bits) & (geometry().l2_entries() - 1));
+        const std::uint64_t index =
+            (offset >> geometry().cluster_bits) & (geometry().l2_entries() - 1);
+        return fmt::format("(L2 offset: {}, L2 index: {})", hex_text(*l1_at & entry_offset_mask),
+                           hex_text(index));
     };
     if (kind != EntryKind::normal && header.version == 2)
         return corruption(co, "Zero cluster entry found in pre-v3 image " + place());
@@ -96,8 +98,8 @@ IoResult<std::optional<Image::Slice>> Image::slice_for_read(sim::Co& co, std::ui
     const std::uint64_t l2_offset = l1_at != nullptr ? *l1_at & entry_offset_mask : 0;
     if (l2_offset == 0) return std::optional<Slice>();
     if (!geometry().aligned(l2_offset))
-        return corruption(co, fmt::format("L2 table offset {:#x} unaligned (L1 index: {:#x})",
-                                          l2_offset, offset >> geometry().l1_shift()));
+        return corruption(co, fmt::format("L2 table offset {:#x} unaligned (L1 index: {})",
+                                          l2_offset, hex_text(offset >> geometry().l1_shift())));
     MetadataCache::Table* table = TRY(l2_cache.get(co, slice_offset(l2_offset, offset)));
     return std::optional<Slice>(slice_at(*table, offset));
 }
@@ -133,8 +135,8 @@ IoStatus Image::make_l2_writable(sim::Co& co, std::uint64_t l1_index) {
     const std::uint64_t old_entry = l1[l1_index];
     const std::uint64_t old_offset = old_entry & entry_offset_mask;
     if (!geometry().aligned(old_offset))
-        return corruption(co, fmt::format("L2 table offset {:#x} unaligned (L1 index: {:#x})",
-                                          old_offset, l1_index));
+        return corruption(co, fmt::format("L2 table offset {:#x} unaligned (L1 index: {})",
+                                          old_offset, hex_text(l1_index)));
     const std::uint64_t bytes = geometry().cluster_bytes();
     const std::uint64_t offset = TRY(allocate_clusters(co, bytes));
     // In this order: a dependency that is set when the new table has been written already would

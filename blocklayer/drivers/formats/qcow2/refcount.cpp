@@ -19,8 +19,8 @@ IoResult<MetadataCache::Table*> Image::refcount_block(sim::Co& co, std::uint64_t
     if (offset == 0) return none;
     if (!geometry().aligned(offset))
         return corruption(co, fmt::format("Refblock offset {:#x} unaligned (reftable index: "
-                                          "{:#x})",
-                                          offset, index));
+                                          "{})",
+                                          offset, hex_text(index)));
     return refcount_cache.get(co, offset);
 }
 
@@ -347,6 +347,36 @@ IoResult<std::uint64_t> Image::allocate_bytes(sim::Co& co, std::uint64_t bytes) 
     free_byte_offset_ = offset + bytes;
     if (geometry().aligned(free_byte_offset_)) free_byte_offset_ = 0;
     return offset;
+}
+
+// Blocks that count nothing but themselves are not needed. What they counted before is on stable
+// storage as free already.
+IoStatus Image::drop_empty_refcount_blocks(sim::Co& co) {
+    const Geometry& g = geometry();
+    for (std::uint64_t index = refcount_table.size(); index-- > 0;) {
+        const std::uint64_t offset = refcount_table[index] & refcount_table_offset_mask;
+        if (offset == 0 || !g.aligned(offset)) continue;
+        MetadataCache::Table* block = TRY(refcount_cache.get(co, offset));
+        const std::uint64_t own = offset >> g.cluster_bits;
+        const std::uint64_t first = index << g.refcount_block_bits();
+        bool empty = true, counts_itself = false;
+        for (std::uint64_t i = 0; i < g.refcounts_per_block() && empty; ++i) {
+            const std::uint64_t count = get_refcount(block->bytes(), i, g.refcount_order);
+            counts_itself |= first + i == own;
+            empty = count == (first + i == own ? 1 : 0);
+        }
+        if (!empty) continue;
+        const std::byte nothing[8] = {};
+        TRY(write_metadata(co, header.refcount_table_offset + index * 8,
+                           std::span<const std::byte>(nothing), MetadataKind::refcount_table));
+        TRY(file_->flush(co));
+        refcount_table[index] = 0;
+        refcount_cache.forget(offset, g.cluster_bytes());
+        metadata.remove(own, 1, MetadataKind::refcount_block);
+        if (!counts_itself)
+            TRY(drop_references(co, offset, g.cluster_bytes(), FreeReason::other));
+    }
+    return {};
 }
 
 IoResult<std::uint64_t> Image::end_cluster(sim::Co& co) {

@@ -183,7 +183,7 @@ TEST_CASE("qcow2 refcounts: blocks in odd places are damage", "[qcow2]") {
     REQUIRE(image.events.size() == 1);
     CHECK(image.events[0].name == "BLOCK_IMAGE_CORRUPTED");
     CHECK(image.events[0].data.get_string("msg") ==
-          "Refblock offset 0x600 unaligned (reftable index: 0x0)");
+          "Refblock offset 0x600 unaligned (reftable index: 0)");
 }
 
 }  // namespace

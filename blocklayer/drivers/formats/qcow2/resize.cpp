@@ -87,6 +87,8 @@ Status Image::drop_l2_tables(sim::Co& co, std::uint64_t size) {
 
 // The image file ends where its last cluster in use does. A failure only wastes room.
 Status Image::shrink_file(sim::Co& co) {
+    if (!write_caches(co) || !file_->flush(co)) return {};
+    if (!drop_empty_refcount_blocks(co)) return {};
     const IoResult<std::uint64_t> clusters = end_cluster(co);
     if (!clusters) return failed("Failed to find the last cluster", clusters.error());
     if (!write_caches(co) || !file_->flush(co)) return {};
