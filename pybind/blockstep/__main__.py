@@ -2,7 +2,8 @@
 """The command line: `python3 -m blockstep COMMAND`, normally started by ./blockstep.
 
 A command is a module in blockstep/commands/ with `add_arguments(parser)` and `run(args) -> int`;
-the first line of its docstring is its help. Only the module of the command in use is imported.
+its name has `-` where the module's has `_`, and the first line of its docstring is its help. Only
+the module of the command in use is imported.
 """
 import argparse
 import importlib
@@ -21,7 +22,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str]) -> int:
-    names = sorted(module.name for module in pkgutil.iter_modules(commands.__path__))
+    names = sorted(module.name.replace("_", "-")
+                   for module in pkgutil.iter_modules(commands.__path__))
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: ./blockstep COMMAND [ARGUMENT...]    (COMMAND --help tells more)")
         print("commands:", *names)
@@ -30,7 +32,8 @@ def main(argv: list[str]) -> int:
         print(f"blockstep: unknown command '{argv[0]}' (known: {' '.join(names)})", file=sys.stderr)
         return 2
 
-    command = importlib.import_module(f"blockstep.commands.{argv[0]}")
+    module = argv[0].replace("-", "_")
+    command = importlib.import_module(f"blockstep.commands.{module}")
     parser = Parser(prog=f"blockstep {argv[0]}", description=command.__doc__,
                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     command.add_arguments(parser)
