@@ -37,11 +37,13 @@ struct Party {
 };
 
 // Why a permission request was refused, for programs; Error::text says the same for people.
+// Where it is the graph itself that is withheld, graph_mod says from which operation.
 struct Refusal {
     std::string node;
     PermSet permissions;  // what clashes
     Party requires_them;  // who needs them
     Party unshares_them;  // who does not share them
+    std::string graph_mod = {};  // "mirror-source", "re-point"; empty: a clash of permissions
     bool operator==(const Refusal&) const = default;
 };
 

@@ -157,17 +157,8 @@ BlockBackend* BlockLayer::find_device_backend(std::string_view id) const {
 }
 
 const std::string* BlockLayer::blocked(const Node& node, std::uint32_t operation) const {
-    const auto& blockers = node.op_blockers_;
-    const auto newest = std::find_if(blockers.rbegin(), blockers.rend(), [&](const auto& blocker) {
-        return (blocker.operations & operation) != 0;
-    });
-    return newest == blockers.rend() ? nullptr : &newest->reason;
-}
-
-Status BlockLayer::check_blocked(const Node& node, std::uint32_t operation) const {
-    const std::string* reason = blocked(node, operation);
-    if (reason == nullptr) return {};
-    return failure(fmt::format("Node '{}' is busy: {}", node.describe_2_9(), *reason), Errno::busy);
+    const OpBlocker* hold = withheld(node, operation);
+    return hold == nullptr ? nullptr : &hold->reason;
 }
 
 void BlockLayer::emit_event(std::string name, Value data) {

@@ -95,11 +95,13 @@ public:
     BlockBackend* find_backend(std::string_view name) const;       // by monitor name
     BlockBackend* find_device_backend(std::string_view id) const;  // by device id or QOM path
 
-    // ---- op blockers: a command's view of what a node may be used for ------------------------
+    // ---- op blockers: graph-mod as commands ask for it (see graph_mod.hpp) -------------------
     // nullptr: allowed; otherwise the first (newest) reason.
     const std::string* blocked(const Node& node, std::uint32_t operation) const;
     // "Node 'x' is busy: <reason>"
-    Status check_blocked(const Node& node, std::uint32_t operation) const;
+    Status check_blocked(const Node& node, std::uint32_t operation) const {
+        return check_graph_mod(node, operation);
+    }
 
     // ---- events ------------------------------------------------------------------------------
     void emit_event(std::string name, Value data = {});
@@ -151,27 +153,6 @@ private:
     bool dropping_ = false;  // in the destructor: nothing is put in order any more
     // Outlives the layer in handlers that are still to run: false when it is gone.
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-};
-
-// The operations of the older blockers. source: the sixteen types commands still ask for.
-enum Op : std::uint32_t {
-    op_backup_source = 1u << 0,
-    op_backup_target = 1u << 1,
-    op_change = 1u << 2,
-    op_commit_source = 1u << 3,
-    op_commit_target = 1u << 4,
-    op_dataplane = 1u << 5,
-    op_drive_del = 1u << 6,
-    op_eject = 1u << 7,
-    op_external_snapshot = 1u << 8,
-    op_internal_snapshot = 1u << 9,
-    op_internal_snapshot_delete = 1u << 10,
-    op_mirror_source = 1u << 11,
-    op_mirror_target = 1u << 12,
-    op_resize = 1u << 13,
-    op_stream = 1u << 14,
-    op_replace = 1u << 15,
-    op_all = (1u << 16) - 1,
 };
 
 }  // namespace blocklayer

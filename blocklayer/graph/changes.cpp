@@ -75,14 +75,19 @@ Status Graph::replace_node(Node& from, Node& to, Strict strict) {
 }
 
 Status Graph::append(Node& top, Node& bottom, std::string edge_name, RoleSet role) {
-    EXPECTS(top.child(edge_name) == nullptr);
     const NodeRef keep_top(&top), keep_bottom(&bottom);
     Transaction tx;
+    return finish(tx, append(tx, top, bottom, std::move(edge_name), role));
+}
+
+Status Graph::append(Transaction& tx, Node& top, Node& bottom, std::string edge_name,
+                     RoleSet role) {
+    EXPECTS(top.child(edge_name) == nullptr);
     Claim claim = top.driver().child_claim(nullptr, role, top.cumulative_, top.writable());
     if (bottom.flags().force_share) claim.shared = PermSet::all();
     TRY(attach(tx, top, bottom, std::move(edge_name), EdgeClass::node, role, claim));
     TRY(replace_parents(tx, bottom, top, Strict::no));
-    return finish(tx, judge(tx, {&top}));
+    return judge(tx, {&top});
 }
 
 Status Graph::drop_filter(Node& filter) {
@@ -92,7 +97,8 @@ Status Graph::drop_filter(Node& filter) {
     const NodeRef keep_filter(&filter), keep_child(&child);
     Transaction tx;
     if (edge->frozen())
-        return failure(fmt::format("Cannot change '{}' link to '{}'", edge->name(), child.name()));
+        return refuse_frozen(
+            fmt::format("Cannot change '{}' link to '{}'", edge->name(), child.name()), *edge);
     detach(tx, *edge);
     TRY(replace_parents(tx, filter, child, Strict::no));
     return finish(tx, judge(tx, {&child, &filter}));
@@ -118,8 +124,10 @@ Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, Ro
             return failure(
                 fmt::format("Cannot replace implicit {} child of {}", edge_name, parent.name()));
         if (edge->frozen())
-            return failure(fmt::format("Cannot change frozen '{}' link from '{}' to '{}'",
-                                       edge_name, parent.name(), edge->child().name()));
+            return refuse_frozen(
+                fmt::format("Cannot change frozen '{}' link from '{}' to '{}'", edge_name,
+                            parent.name(), edge->child().name()),
+                *edge);
         if (child != nullptr && reaches(*child, parent))
             return failure(fmt::format("Making '{}' a {} child of '{}' would create a cycle",
                                        child->name(), edge_name, parent.name()));

@@ -113,6 +113,7 @@ public:
     RoleSet role() const { return role_; }
     const Claim& claim() const { return claim_; }
     bool frozen() const { return frozen_; }
+    const std::string& frozen_by() const { return frozen_by_; }  // as messages name it
     // Job edges stay when their node is replaced.
     bool stays_at_node() const { return class_ == EdgeClass::job; }
     Party party() const { return {parent_.describe(), name_}; }
@@ -169,6 +170,7 @@ private:
     Claim claim_;
     std::size_t index_ = 0;  // in the graph's table
     bool frozen_ = false;
+    std::string frozen_by_;
     bool drained_ = false;  // the parent has had a drained_begin through this edge
 };
 

@@ -20,8 +20,9 @@ Status Graph::freeze_chain(Node& top, Node* base) {
         Edge* edge = chain_edge(*node);
         if (edge == nullptr) break;
         if (edge->frozen_)
-            return failure(fmt::format("Cannot change '{}' link from '{}' to '{}'", edge->name_,
-                                       node->name(), edge->child().name()));
+            return refuse_frozen(fmt::format("Cannot change '{}' link from '{}' to '{}'",
+                                             edge->name_, node->name(), edge->child().name()),
+                                 *edge);
         if (edge->child().never_freeze_)
             return failure(
                 fmt::format("Cannot freeze '{}' link to '{}'", edge->name_, edge->child().name()),
@@ -32,6 +33,7 @@ Status Graph::freeze_chain(Node& top, Node* base) {
         Edge* edge = chain_edge(*node);
         if (edge == nullptr) break;
         edge->frozen_ = true;
+        edge->frozen_by_ = top.describe();
         node = &edge->child();
     }
     return {};

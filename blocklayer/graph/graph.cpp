@@ -35,7 +35,8 @@ Graph::Place Graph::unlink(Edge& edge) {
 
 void Graph::link(Edge& edge, Place place) {
     const auto put = [&](std::vector<Edge*>& list, std::size_t at) {
-        list.insert(list.begin() + static_cast<std::ptrdiff_t>(at), &edge);
+        // Somebody else may have left the list since.
+        list.insert(list.begin() + static_cast<std::ptrdiff_t>(std::min(at, list.size())), &edge);
     };
     put(edge.child_->parents_, place.in_parents);
     if (Node* parent = edge.parent_.as_node()) {
@@ -108,6 +109,7 @@ void Graph::keep_above(Node& parent, Node& child) {
 
 bool Graph::reaches(const Node& above, const Node& below) const {
     if (&above == &below) return true;
+    if (below.parents_.empty()) return false;  // a new node, most often
     const std::uint64_t mark = next_mark();
     std::vector<const Node*> to_visit{&above};
     while (!to_visit.empty()) {
@@ -223,8 +225,8 @@ Status Graph::replace_parents(Transaction& tx, Node& from, Node& to, Strict stri
                 fmt::format("Should not change '{}' link to '{}'", edge->name_, from.name()));
         }
         if (edge->frozen_)
-            return failure(
-                fmt::format("Cannot change '{}' link to '{}'", edge->name_, from.name()));
+            return refuse_frozen(
+                fmt::format("Cannot change '{}' link to '{}'", edge->name_, from.name()), *edge);
         movable.push_back(edge);
     }
     for (Edge* edge : movable) move(tx, *edge, to);

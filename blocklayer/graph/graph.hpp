@@ -69,6 +69,7 @@ public:
     void move(Transaction& tx, Edge& edge, Node& to, Renewed renewed = Renewed::no);
     void set_claim(Transaction& tx, Edge& edge, Claim claim);
     Status replace_parents(Transaction& tx, Node& from, Node& to, Strict strict);
+    Status append(Transaction& tx, Node& top, Node& bottom, std::string edge_name, RoleSet role);
     Status set_child(Transaction& tx, Node& parent, std::string edge_name, RoleSet role,
                      Node* child);
     // Recomputes and checks everything that the changes so far touch below these nodes.
@@ -88,6 +89,9 @@ public:
     // Besides that, all else that a change may alter: blockers, counters, the order of children.
     std::string dump_whole() const;
     std::size_t edge_count() const { return edges_.size(); }
+    // Called before a refused change is undone, with all clashes it would lead to: the graph is as
+    // it was asked for. For explanations; may look, not touch.
+    std::function<void(const std::vector<Refusal>& clashes)> on_refusal;
 
 private:
     friend class Drain;

@@ -17,6 +17,7 @@
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/errors.hpp"
 #include "blocklayer/graph/edge.hpp"
+#include "blocklayer/graph/graph_mod.hpp"
 #include "blocklayer/requests/tracked.hpp"
 #include "sim/check.hpp"
 #include "sim/sync.hpp"
@@ -50,13 +51,6 @@ struct NodeFlags {
 // Nodes are as long as whole sectors: a file's last piece of one counts as one, and reads as zeroes
 // past the file's end.
 constexpr std::uint64_t whole_sectors(std::uint64_t bytes) { return (bytes + 511) / 512 * 512; }
-
-// One reason against one class of operations on a node (the older op blockers).
-struct OpBlocker {
-    std::uint32_t operations;  // bits of Op
-    std::string reason;
-    const void* owner = nullptr;  // the edge or job that blocks, to find it again
-};
 
 class Node final : public EdgeParent {
 public:
@@ -104,6 +98,7 @@ public:
 
     // Oldest first: the newest reason is the one commands report.
     std::vector<OpBlocker>& op_blockers() { return op_blockers_; }
+    const std::vector<OpBlocker>& op_blockers() const { return op_blockers_; }
     std::vector<std::unique_ptr<DirtyBitmap>>& dirty_bitmaps() { return dirty_bitmaps_; }
     TrackedRequests& tracked() { return tracked_; }
     // write generation: flush has nothing to do when nothing was written since the last one.

@@ -114,6 +114,7 @@ private:
     std::vector<Node*> reference_order(std::span<Node* const> starts) const;
     std::vector<Node*> order_of_2_9(std::span<Node* const> starts) const;
     Status first_refusal(std::span<Node* const> starts);
+    std::vector<Refusal> all_clashes(std::span<Node* const> starts);
     void put_back();
 
     Graph& graph;
@@ -192,6 +193,10 @@ Status Graph::Update::run(std::span<Node* const> starts) {
     put_back();
     Status first = first_refusal(starts);
     put_back();
+    if (graph.on_refusal) {
+        graph.on_refusal(all_clashes(starts));
+        put_back();
+    }
     return first ? status : first;
 }
 
@@ -252,6 +257,29 @@ Status Graph::Update::first_refusal(std::span<Node* const> starts) {
         if (const auto found = refused.find(node->id_); found != refused.end())
             return found->second;
     return {};
+}
+
+// Everybody who would stand in somebody's way, were the change made all the same.
+std::vector<Refusal> Graph::Update::all_clashes(std::span<Node* const> starts) {
+    std::vector<Refusal> clashes;
+    for (Node* node : reference_order(starts)) {
+        for (const Edge* withholds : node->parents())
+            for (const Edge* needs : node->parents()) {
+                const PermSet clash = needs->claim_.used.without(withholds->claim_.shared);
+                if (needs != withholds && !clash.empty())
+                    clashes.push_back({.node = node->name(),
+                                       .permissions = clash,
+                                       .requires_them = needs->party(),
+                                       .unshares_them = withholds->party()});
+            }
+        const bool writable = writable_after ? writable_after(*node) : node->writable();
+        const Claim claim = node->cumulative();
+        for (Edge* edge : node->children()) {
+            old_claims.emplace_back(edge, edge->claim_);
+            edge->claim_ = child_claim(*edge, claim, writable);
+        }
+    }
+    return clashes;
 }
 
 void Graph::Update::put_back() {

@@ -371,6 +371,32 @@ TEST_CASE("update: refusals are the reference's first one", "[graph][update]") {
     f.check();
 }
 
+TEST_CASE("update: whoever explains a refusal sees all clashes and the graph asked for",
+          "[graph][update]") {
+    GraphFixture f;
+    Node& n = f.memory("n");
+    Node& top = f.filter("top", n, "R");
+    f.user(n, "", "CUR", "D1");
+    f.user(top, "", "CR", "D3");
+    std::vector<Refusal> seen;
+    std::string asked_for;
+    f.layer.graph().on_refusal = [&](const std::vector<Refusal>& clashes) {
+        seen = clashes;
+        asked_for = f.layer.graph().dump();
+    };
+    CHECK(f.try_attach(top, "WU", "ALL", "E") ==
+          conflict("top", "write, write unchanged", "block device 'E'", "root",
+                   "block device 'D3'", "root"));
+    CHECK(seen == std::vector<Refusal>{{"top", perms("WU"), {"block device 'E'", "root"},
+                                        {"block device 'D3'", "root"}},
+                                       {"n", perms("W"), {"node 'top'", "file"},
+                                        {"block device 'D1'", "root"}}});
+    CHECK(asked_for.find("block device 'E' --root--> top WU / ALL\n") != std::string::npos);
+    CHECK(asked_for.find("node 'top' --file--> n WUR / CR\n") != std::string::npos);
+    f.layer.graph().on_refusal = nullptr;
+    f.check();
+}
+
 TEST_CASE("update: writing needs resize where the length is no whole block", "[graph][update]") {
     GraphFixture f;
     Node& n = f.memory("n", 1536);

@@ -27,7 +27,12 @@ Registry& registry() {
     return types;
 }
 
-// The union over all drivers there are; made when first asked for, after all have registered.
+std::map<std::string, TypeSpec (*)(), std::less<>>& makers() {
+    static std::map<std::string, TypeSpec (*)(), std::less<>> types;
+    return types;
+}
+
+// The union over all drivers there are.
 TypeSpec blockdev_options() {
     TypeSpec spec{
         .name = "BlockdevOptions",
@@ -57,6 +62,10 @@ TypeSpec blockdev_driver() {
     for (const DriverSpec* driver : all_drivers()) spec.values.push_back(driver->name);
     return spec;
 }
+
+const DerivedTypeRegistration options_type("BlockdevOptions", blockdev_options);
+const DerivedTypeRegistration create_type("BlockdevCreateOptions", blockdev_create_options);
+const DerivedTypeRegistration driver_type("BlockdevDriver", blockdev_driver);
 
 // What a built-in accepts. The kind's name is what messages expect.
 struct Builtin {
@@ -262,14 +271,16 @@ TypeRegistration::TypeRegistration(TypeSpec spec) {
     EXPECTS(is_new);
 }
 
+DerivedTypeRegistration::DerivedTypeRegistration(std::string name, TypeSpec (*make)()) {
+    const bool is_new = makers().emplace(std::move(name), make).second;
+    EXPECTS(is_new);
+}
+
 const TypeSpec* find_type(std::string_view name) {
-    // Derived from the drivers, so not known before the program runs.
+    // Made when first asked for, after everything has registered.
     static const Registry derived = [] {
         Registry types;
-        for (TypeSpec spec : {blockdev_options(), blockdev_create_options(), blockdev_driver()}) {
-            std::string key = spec.name;
-            types.emplace(std::move(key), std::move(spec));
-        }
+        for (const auto& [key, make] : makers()) types.emplace(key, make());
         return types;
     }();
     const auto found = registry().find(name);
@@ -281,8 +292,7 @@ const TypeSpec* find_type(std::string_view name) {
 std::vector<const TypeSpec*> all_types() {
     std::vector<const TypeSpec*> types;
     for (const auto& [name, spec] : registry()) types.push_back(&spec);
-    for (const char* name : {"BlockdevOptions", "BlockdevCreateOptions", "BlockdevDriver"})
-        types.push_back(find_type(name));
+    for (const auto& [name, make] : makers()) types.push_back(find_type(name));
     std::sort(types.begin(), types.end(),
               [](const TypeSpec* a, const TypeSpec* b) { return a->name < b->name; });
     return types;

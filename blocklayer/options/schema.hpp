@@ -52,6 +52,12 @@ public:
     explicit TypeRegistration(TypeSpec spec);
 };
 
+// A type made of what else is registered: its spec is asked for when the program runs.
+class DerivedTypeRegistration {
+public:
+    DerivedTypeRegistration(std::string name, TypeSpec (*make)());
+};
+
 const TypeSpec* find_type(std::string_view name);
 std::vector<const TypeSpec*> all_types();  // sorted by name
 

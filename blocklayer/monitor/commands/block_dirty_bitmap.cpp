@@ -16,11 +16,6 @@ namespace {
 constexpr std::size_t name_bytes_max = 1023;
 constexpr std::uint32_t granularity_default = 64 * 1024, granularity_default_least = 4096;
 
-struct Found {
-    Node* node;
-    DirtyBitmap* bitmap;
-};
-
 Result<Node*> node_of(BlockLayer& layer, const Value& arguments) {
     const std::string& name = arguments.at("node").as_string();
     return lookup_node(layer, name, name);
@@ -31,18 +26,6 @@ DirtyBitmap* find_bitmap(Node& node, std::string_view name) {
     for (const auto& bitmap : node.dirty_bitmaps())
         if (bitmap->name() == name) return bitmap.get();
     return nullptr;
-}
-
-// A bitmap that nobody else is using at the moment.
-Result<Found> idle_bitmap(BlockLayer& layer, const Value& arguments) {
-    Node* node = TRY(node_of(layer, arguments));
-    const std::string& name = arguments.at("name").as_string();
-    DirtyBitmap* bitmap = find_bitmap(*node, name);
-    if (bitmap == nullptr) return failure(fmt::format("Dirty bitmap '{}' not found", name));
-    if (bitmap->busy)
-        return failure(fmt::format(
-            "Bitmap '{}' is currently in use by another operation and cannot be used", name));
-    return Found{node, bitmap};
 }
 
 // A cluster, if the format has any; within reason.
@@ -77,20 +60,21 @@ Result<Value> add(sim::Co&, BlockLayer& layer, const Value& arguments) {
 }
 
 Result<Value> remove(sim::Co&, BlockLayer& layer, const Value& arguments) {
-    const Found found = TRY(idle_bitmap(layer, arguments));
-    std::erase_if(found.node->dirty_bitmaps(),
-                  [&](const auto& bitmap) { return bitmap.get() == found.bitmap; });
+    const DirtyBitmap* removed = TRY(lookup_idle_bitmap(layer, arguments));
+    Node* node = TRY(node_of(layer, arguments));
+    std::erase_if(node->dirty_bitmaps(),
+                  [&](const auto& bitmap) { return bitmap.get() == removed; });
     return Value();
 }
 
 Result<Value> clear(sim::Co&, BlockLayer& layer, const Value& arguments) {
-    const Found found = TRY(idle_bitmap(layer, arguments));
-    found.bitmap->clear(0, found.bitmap->length());
+    DirtyBitmap* bitmap = TRY(lookup_idle_bitmap(layer, arguments));
+    bitmap->clear(0, bitmap->length());
     return Value();
 }
 
 Result<Value> set_enabled(BlockLayer& layer, const Value& arguments, bool enabled) {
-    TRY(idle_bitmap(layer, arguments)).bitmap->enabled = enabled;
+    TRY(lookup_idle_bitmap(layer, arguments))->enabled = enabled;
     return Value();
 }
 Result<Value> enable(sim::Co&, BlockLayer& layer, const Value& arguments) {

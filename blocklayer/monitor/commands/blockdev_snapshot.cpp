@@ -5,6 +5,7 @@
 #include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/monitor/lookup.hpp"
+#include "blocklayer/monitor/transaction_action.hpp"
 
 namespace blocklayer {
 namespace {
@@ -19,29 +20,70 @@ Status check_overlay(const Node& overlay) {
     return {};
 }
 
-Result<Value> blockdev_snapshot(sim::Co& co, BlockLayer& layer, const Value& arguments) {
-    const std::string& node_name = arguments.at("node").as_string();
-    const std::string& overlay_name = arguments.at("overlay").as_string();
-    const NodeRef node(TRY(lookup_node(layer, node_name, node_name)));
+class Snapshot final : public TransactionAction {
+public:
+    Snapshot(BlockLayer& layer, const Value& data)
+        : layer_(layer),
+          node_name_(data.at("node").as_string()),
+          overlay_name_(data.at("overlay").as_string()) {}
 
-    {
-        const DrainedSection drained(co, *node);
-        TRY(layer.check_blocked(*node, op_external_snapshot));
-        if (!node->read_only()) {
-            const auto flusher = BlockBackend::make(layer, {});
+    // The old top stays drained until all is decided.
+    Status prepare(sim::Co& co) override {
+        node_ = NodeRef(TRY(lookup_node(layer_, node_name_, node_name_)));
+        drained_.emplace(co, *node_);
+        Status status = put_above(co);
+        if (!status) drained_->end();
+        return status;
+    }
+
+    void commit(sim::Co& co) override {
+        change_.commit();
+        drained_->end();
+        // Best effort: whoever still writes to the old top keeps it writable.
+        if (!node_->read_only()) (void)Reopen::set_read_only(co, *node_, true);
+    }
+
+    void abort(sim::Co&) override {
+        change_.abort();
+        drained_->end();
+    }
+
+private:
+    Status put_above(sim::Co& co) {
+        TRY(layer_.check_blocked(*node_, op_external_snapshot));
+        if (!node_->read_only()) {
+            const auto flusher = BlockBackend::make(layer_, {});
             flusher->queue_when_drained = false;
-            TRY(flusher->insert(*node));
+            TRY(flusher->insert(*node_));
             if (!flusher->flush(co)) return failure("An IO error has occurred", Errno::io);
         }
-        const NodeRef overlay(TRY(lookup_node(layer, overlay_name, overlay_name)));
-        TRY(check_overlay(*overlay));
-        TRY(layer.graph().append(*overlay, *node, "backing", Role::cow));
+        overlay_ = NodeRef(TRY(lookup_node(layer_, overlay_name_, overlay_name_)));
+        TRY(check_overlay(*overlay_));
+        TRY(layer_.graph().append(change_, *overlay_, *node_, "backing", Role::cow));
+        // The overlay may have writers (a mirror into it): they have come to a drained node.
+        Drain::settle(co, *node_);
+        return {};
     }
-    // Best effort: whoever still writes to the old top keeps it writable.
-    if (!node->read_only()) (void)Reopen::set_read_only(co, *node, true);
+
+    BlockLayer& layer_;
+    const std::string node_name_, overlay_name_;
+    NodeRef node_, overlay_;
+    std::optional<DrainedSection> drained_;
+    Transaction change_;
+};
+
+Result<Value> blockdev_snapshot(sim::Co& co, BlockLayer& layer, const Value& arguments) {
+    Snapshot snapshot(layer, arguments);
+    TRY(snapshot.prepare(co));
+    snapshot.commit(co);
     return Value();
 }
 
+const TypeRegistration type({.name = "BlockdevSnapshot",
+                             .members = {required("node", "str"), required("overlay", "str")}});
+const TransactionActionRegistration action({.type = "blockdev-snapshot",
+                                            .data_type = "BlockdevSnapshot",
+                                            .make = make_action<Snapshot>});
 const CommandRegistration registration({.name = "blockdev-snapshot",
                                         .args = {required("node", "str"),
                                                  required("overlay", "str")},
