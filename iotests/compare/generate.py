@@ -1,198 +1,203 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random QMP transcripts that go somewhere: each next command is drawn from what exists.
 
-The generator keeps a picture of names only (nodes, devices, jobs), fed by what succeeded; whether a
-command is legal is for the programs to say. New kinds join by a method `do_<what>` and a weight.
+The generator keeps a picture of names only (nodes, devices, jobs, ...), fed by what succeeded;
+whether a command is legal is for the programs to say. What it can draw is what the schema of our
+program has: common things by a recipe (vocabulary.py), everything else from its description in the
+schema. So what registers is drawn from then on.
 """
 
 import random
 
-LETTERS = ["consistent-read", "write", "write-unchanged", "resize"]
+from iotests.compare import vocabulary
+
 IMAGES = ["base", "mid", "top", "t1", "t2", "src1"]
-FILES = ["o1", "o2"]
+
+# What is never drawn: it ends the program, lets the firmware run, or is not about block devices.
+NOT_DRAWN = {"quit", "cont", "stop", "qmp_capabilities", "query-qmp-schema", "system_powerdown",
+             "query-version", "query-commands", "query-events", "human-monitor-command",
+             "query-blockstats", "query-iothreads", "query-pci", "device-list-properties",
+             "qom-list-properties", "qom-list-types", "qom-list", "qom-get", "qom-set",
+             "x-debug-query-block-graph"}
+
+
+class Picture:
+    """The names that exist, as far as replies and events told."""
+
+    def __init__(self):
+        self.nodes = {}      # name -> the options it was opened with, None if a job made it
+        self.devices = {}    # id -> driver
+        self.leaving = set()  # ids of devices that were asked to go
+        self.jobs = []
+        self.exports = []
+        self.bitmaps = []    # (node, name)
+        self.objects = {}    # id -> type
+
+    def learn(self, command, reply, events):
+        """Takes note of a played step."""
+        arguments = command.get("arguments", {})
+        name = command["execute"]
+        if "return" in reply:
+            learner = getattr(self, "_learn_" + name.replace("-", "_"), None)
+            if learner:
+                learner(arguments)
+            if "job-id" in arguments:
+                self.jobs.append(arguments["job-id"])
+            for key in ("filter-node-name", "snapshot-node-name"):
+                if key in arguments:
+                    self.nodes[arguments[key]] = None
+        for event in events:
+            data = event.get("data", {})
+            if event["event"] == "DEVICE_DELETED" and "device" in data:
+                self.devices.pop(data["device"], None)
+                self.leaving.discard(data["device"])
+            if event["event"] == "JOB_STATUS_CHANGE" and data["status"] == "null":
+                self.jobs = [job for job in self.jobs if job != data["id"]]
+            if event["event"] == "BLOCK_EXPORT_DELETED":
+                self.exports = [export for export in self.exports if export != data["id"]]
+
+    def _learn_blockdev_add(self, options):
+        self.nodes[options["node-name"]] = options
+        for value in options.values():
+            if isinstance(value, dict) and "node-name" in value:
+                self._learn_blockdev_add(value)
+
+    def _learn_blockdev_del(self, arguments):
+        self.nodes.pop(arguments["node-name"], None)
+
+    def _learn_device_add(self, arguments):
+        self.devices[arguments["id"]] = arguments["driver"]
+
+    def _learn_device_del(self, arguments):
+        self.leaving.add(arguments["id"])
+
+    def _learn_block_export_add(self, arguments):
+        self.exports.append(arguments["id"])
+
+    def _learn_block_dirty_bitmap_add(self, arguments):
+        self.bitmaps.append((arguments["node"], arguments["name"]))
+
+    def _learn_block_dirty_bitmap_remove(self, arguments):
+        gone = (arguments["node"], arguments["name"])
+        self.bitmaps = [bitmap for bitmap in self.bitmaps if bitmap != gone]
+
+    def _learn_object_add(self, arguments):
+        self.objects[arguments["id"]] = arguments["qom-type"]
+
+    def _learn_object_del(self, arguments):
+        self.objects.pop(arguments["id"], None)
 
 
 class Generator:
     """Draws commands; tell it what became of each with learn()."""
 
-    WEIGHTS = {"add_node": 6, "add_filter": 6, "add_device": 6, "del_device": 3, "del_node": 4,
-               "mirror": 3, "commit": 2, "job_verb": 5, "resize": 2, "snapshot": 2, "reopen": 3,
-               "qemu_io": 2}
-
-    def __init__(self, seed):
+    def __init__(self, seed, schema):
         self.random = random.Random(seed)
-        self.nodes = {}           # name -> options it was opened with
-        self.devices = []
-        self.jobs = []
+        self.schema = schema
+        self.known = Picture()
         self.counter = 0
+        self.recipes = [recipe for recipe in vocabulary.RECIPES
+                        if all(schema.has(need) for need in recipe.needs)]
+        recipes = {need for recipe in vocabulary.RECIPES for need in recipe.needs}
+        self.plain = sorted(command for command in schema.commands - NOT_DRAWN
+                            if command not in recipes or self.random.random() < 0.3)
 
     def prologue(self):
-        """Commands every transcript starts with."""
-        return [{"execute": "device_add", "arguments": {"driver": "virtio-scsi-pci", "id": "s0"}}]
+        """Commands every transcript starts with: buses to plug disks into."""
+        return [{"execute": "device_add", "arguments": {"driver": driver, "id": name}}
+                for driver, name in vocabulary.CONTROLLERS if self.schema.has(driver)]
 
     def draw(self):
         """The next command."""
         while True:
-            kind = self.random.choices(list(self.WEIGHTS), list(self.WEIGHTS.values()))[0]
-            command = getattr(self, "do_" + kind)()
+            if self.plain and self.random.random() < 0.08:
+                return self.from_schema(self.random.choice(self.plain))
+            recipe = self.random.choices(self.recipes,
+                                         [recipe.weight for recipe in self.recipes])[0]
+            command = recipe.draw(self)
             if command:
                 return {"execute": command[0], "arguments": command[1]}
 
     def learn(self, step):
-        """Takes note of a played step."""
-        arguments = step.command.get("arguments", {})
-        name = step.command["execute"]
-        for event in step.events:
-            data = event.get("data", {})
-            if event["event"] == "DEVICE_DELETED" and data.get("device") in self.devices:
-                self.devices.remove(data["device"])
-            if event["event"] == "JOB_STATUS_CHANGE" and data["status"] == "null" \
-                    and data["id"] in self.jobs:
-                self.jobs.remove(data["id"])
-        if "error" in step.reply:
-            return
-        if name == "blockdev-add":
-            self._opened(arguments)
-        elif name == "blockdev-del":
-            self.nodes.pop(arguments["node-name"], None)
-        elif name == "device_add":
-            self.devices.append(arguments["id"])
-        elif name in ("blockdev-mirror", "block-commit"):
-            if not any(event["event"] == "JOB_STATUS_CHANGE" and
-                       event["data"]["status"] == "null" for event in step.events):
-                self.jobs.append(arguments["job-id"])
-            if "filter-node-name" in arguments:
-                self.nodes[arguments["filter-node-name"]] = None
+        self.known.learn(step.command, step.reply, step.events)
 
-    def _opened(self, options):
-        self.nodes[options["node-name"]] = options
-        for value in options.values():
-            if isinstance(value, dict) and "node-name" in value:
-                self._opened(value)
+    # ---- names --------------------------------------------------------------------------------
 
-    # ---- what can be done ---------------------------------------------------------------------
+    def chance(self, share):
+        return self.random.random() < share
 
-    def _name(self, prefix):
+    def name(self, prefix):
         self.counter += 1
         return f"{prefix}{self.counter}"
 
-    def _node(self):
-        known = list(self.nodes)
-        return self.random.choice(known) if known and self.random.random() < 0.97 else "nosuch"
+    def one_of(self, names, otherwise="nosuch", share=0.97):
+        """One of the names that exist, now and then one that does not."""
+        names = list(names)
+        return self.random.choice(names) if names and self.chance(share) else otherwise
 
-    def _flags(self, options):
-        if self.random.random() < 0.3:
-            options["read-only"] = True
-            if self.random.random() < 0.2:
-                options["force-share"] = True
-        elif self.random.random() < 0.03:
-            options["force-share"] = True
-        return options
+    def node(self):
+        return self.one_of(self.known.nodes)
 
-    def do_add_node(self):
-        image = self.random.choice(IMAGES)
-        name = self._name("n")
-        file_options = {"driver": "file", "filename": f"{image}.qcow2"}
-        if self.random.random() < 0.7:
-            file_options["node-name"] = name + "f"
-        if self.random.random() < 0.1:
-            file_options["locking"] = "off"
-        draw = self.random.random()
-        if draw < 0.1:
-            return "blockdev-add", self._flags({**file_options, "node-name": name})
-        if draw < 0.2:
-            return "blockdev-add", self._flags({"driver": "null-co", "node-name": name,
-                                                "size": 1 << 20, "read-zeroes": True})
-        options = {"driver": "qcow2", "node-name": name}
-        options["file"] = file_options if self.random.random() < 0.8 else self._node()
-        if self.random.random() < 0.6:
-            options["backing"] = self._node() if self.random.random() < 0.7 else None
-        return "blockdev-add", self._flags(options)
+    def file(self):
+        return self.random.choice(IMAGES) + ".qcow2"
 
-    def do_add_filter(self):
-        driver = self.random.choice(["raw", "copy-on-read", "blkdebug", "raw"])
-        options = {"driver": driver, "node-name": self._name("x")}
-        options["image" if driver == "blkdebug" else "file"] = self._node()
-        if driver == "blkdebug":
-            for key in ("take-child-perms", "unshare-child-perms"):
-                if self.random.random() < 0.5:
-                    options[key] = [p for p in LETTERS if self.random.random() < 0.3]
-        elif driver == "copy-on-read" and self.random.random() < 0.3:
-            options["bottom"] = self._node()
-        elif driver == "raw" and self.random.random() < 0.2:
-            options["offset"] = 512
-        return "blockdev-add", self._flags(options)
+    # ---- from the schema ----------------------------------------------------------------------
 
-    def do_add_device(self):
-        driver = self.random.choice(["scsi-hd", "scsi-cd", "virtio-blk-pci"])
-        arguments = {"driver": driver, "id": self._name("d"), "drive": self._node()}
-        if driver.startswith("scsi"):
-            arguments["bus"] = "s0.0"
-        if self.random.random() < 0.4:
-            arguments["share-rw"] = True
-        return "device_add", arguments
+    def from_schema(self, command):
+        """A command with arguments drawn from their types; what a string means, by its name."""
+        arguments = self.value(self.schema.entry(command)["arg-type"], "", command)
+        return {"execute": command, **({"arguments": arguments} if arguments else {})}
 
-    def do_del_device(self):
-        if self.devices:
-            return "device_del", {"id": self.random.choice(self.devices)}
-        return None
+    def value(self, type_name, member, about, depth=0):
+        entry = self.schema.entry(type_name)
+        kind = entry["meta-type"]
+        if kind == "builtin":
+            return self._builtin(entry["json-type"], member, about)
+        if kind == "enum":
+            return self.random.choice(entry["values"])
+        if kind == "array":
+            return [self.value(entry["element-type"], member, about, depth + 1)
+                    for _ in range(self.random.choice([0, 1, 1, 2]))]
+        if kind == "alternate":
+            branches = [branch["type"] for branch in entry["members"]]
+            texts = [branch for branch in branches if branch == "str"]
+            return self.value(self.random.choice(texts or branches), member, about, depth + 1)
+        drawn = self._members(entry.get("members", []), about, depth)
+        if entry.get("tag") in drawn:
+            for variant in entry["variants"]:
+                if variant["case"] == drawn[entry["tag"]]:
+                    of_case = self.schema.entry(variant["type"])
+                    drawn |= self._members(of_case.get("members", []), about, depth)
+        return drawn
 
-    def do_del_node(self):
-        return "blockdev-del", {"node-name": self._node()}
+    def _members(self, members, about, depth):
+        share = 0.3 if depth == 0 else 0.1
+        return {member["name"]: self.value(member["type"], member["name"], about, depth + 1)
+                for member in members if "default" not in member or self.chance(share)}
 
-    def do_mirror(self):
-        arguments = {"job-id": self._name("j"), "device": self._node(), "target": self._node(),
-                     "sync": self.random.choice(["full", "top", "none"])}
-        if self.random.random() < 0.4:
-            arguments["filter-node-name"] = self._name("mt")
-        if self.random.random() < 0.2:
-            arguments["copy-mode"] = "write-blocking"
-        if self.random.random() < 0.1:
-            arguments["replaces"] = self._node()
-        return "blockdev-mirror", arguments
-
-    def do_commit(self):
-        arguments = {"job-id": self._name("j"), "device": self._node()}
-        if self.random.random() < 0.6:
-            arguments["base-node"] = self._node()
-        if self.random.random() < 0.5:
-            arguments["top-node"] = self._node()
-        if self.random.random() < 0.5:
-            arguments["auto-finalize"] = False
-        if self.random.random() < 0.4:
-            arguments["filter-node-name"] = self._name("ct")
-        return "block-commit", arguments
-
-    def do_job_verb(self):
-        if not self.jobs:
+    def _builtin(self, json_type, member, about):
+        if json_type == "boolean":
+            return self.chance(0.5)
+        if json_type in ("int", "number"):
+            return self.random.choice([0, 1, 2, 512, 65536, 1 << 20, 2 << 20])
+        if json_type == "null":
             return None
-        verb = self.random.choice(["job-cancel", "job-complete", "job-pause", "job-resume",
-                                   "job-finalize", "job-dismiss", "block-job-cancel"])
-        job = self.random.choice(self.jobs)
-        return verb, {"device" if verb.startswith("block-") else "id": job}
-
-    def do_resize(self):
-        return "block_resize", {"node-name": self._node(),
-                                "size": self.random.choice([1 << 20, 2 << 20, 65536])}
-
-    def do_snapshot(self):
-        return "blockdev-snapshot", {"node": self._node(), "overlay": self._node()}
-
-    def do_reopen(self):
-        name = self._node()
-        options = dict(self.nodes.get(name) or {"driver": "qcow2", "node-name": name})
-        for key, value in options.items():
-            if isinstance(value, dict) and "node-name" in value:
-                options[key] = value["node-name"]
-        draw = self.random.random()
-        if draw < 0.5:
-            options["read-only"] = self.random.random() < 0.5
-        elif draw < 0.8 and options.get("driver") == "qcow2":
-            options["backing"] = self._node() if self.random.random() < 0.7 else None
-        elif "file" in options:
-            options["file"] = self._node()
-        return "blockdev-reopen", {"options": [options]}
-
-    def do_qemu_io(self):
-        command = self.random.choice(["write -P 7 0 64k", "read 0 64k", "discard 0 64k", "flush"])
-        return "human-monitor-command", {"command-line": f'qemu-io {self._node()} "{command}"'}
+        known = self.known
+        if member in ("job-id", "filter-node-name", "snapshot-node-name") or \
+                (member == "node-name" and about == "blockdev-add"):
+            return self.name("j" if member == "job-id" else "n")
+        if member == "id" and "-add" in about:
+            return self.name("i")
+        if about.startswith(("job-", "block-job-")):
+            return self.one_of(known.jobs)
+        if about.startswith("block-export"):
+            return self.one_of(known.exports)
+        if about.startswith("object-"):
+            return self.one_of(known.objects)
+        if member == "id":
+            return self.one_of(known.devices)
+        if member in ("name", "bitmap"):
+            return self.one_of((name for _, name in known.bitmaps), "b0", 0.7)
+        if member in ("filename", "snapshot-file", "backing-file") or "path" in member:
+            return self.file()
+        return self.node()

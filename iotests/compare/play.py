@@ -16,6 +16,9 @@ from iotests.compare.program import ProgramDied
 
 MOVING = {"created", "running", "waiting", "aborting"}
 _GENERATED = re.compile(r"#block\d+")
+# Dates, and what is measured in the other way.
+_MEASURED = re.compile(r'"(thread-id|[a-z_]*time_ns)": \d+')
+SECONDS_MAX = 5.0
 
 
 @dataclass
@@ -27,7 +30,12 @@ class Step:
     edges: list
 
     def seen(self):
-        return self.reply, self.events, self.edges
+        """As text: the order of members counts."""
+        return json.dumps([self.reply, self.events, self.edges])
+
+    @property
+    def died(self):
+        return "died" in self.reply
 
 
 class Player:
@@ -37,6 +45,7 @@ class Player:
         self.program, self.directory = program, str(directory)
         self._names = {}    # generated node name -> its number here
         self._drivers = {}  # device id -> driver
+        self._leaving = set()  # ids of devices that go at the next reset
 
     def play(self, command):
         """Executes {"execute": ..., "arguments": ...} and returns its Step."""
@@ -46,35 +55,49 @@ class Player:
             self._rest(command, reply, events_before)
             edges = graph.edges(self.program)
         except ProgramDied as death:
-            reply, edges = {"died": str(death).split(":")[0]}, []
+            reply, edges = {"died": death.reason}, []
         events = [{key: value for key, value in event.items() if key != "timestamp"}
                   for event in self.program.events[events_before:]]
         return Step(command, self._plain(reply), self._plain(events), self._plain(edges))
 
     def _rest(self, command, reply, events_before):
         arguments = command.get("arguments", {})
-        if command["execute"] == "device_add" and "return" in reply:
-            self._drivers[arguments.get("id")] = arguments["driver"]
-        if command["execute"] == "device_del" and "return" in reply:
-            # Only a bus that need not ask the guest lets a device go by itself.
-            if self._drivers.get(arguments["id"], "").startswith("scsi"):
-                self._poll(lambda: any(event["event"] == "DEVICE_DELETED" and
-                                       event["data"].get("device") == arguments["id"]
-                                       for event in self.program.events[events_before:]), 5.0)
-        self._poll(self._jobs_stand_still, 5.0)
+        if "return" in reply:
+            name = command["execute"]
+            if name == "device_add":
+                self._drivers[arguments.get("id")] = arguments["driver"]
+            if name == "device_del":
+                # Only a bus that need not ask the guest lets a device go by itself.
+                if self._drivers.get(arguments["id"], "").startswith(("scsi", "usb")):
+                    self._gone({arguments["id"]}, events_before)
+                else:
+                    self._leaving.add(arguments["id"])
+            if name == "system_reset":
+                self._gone(self._leaving, events_before)
+                self._leaving = set()
+        self._poll(self._jobs_stand_still)
+
+    def _gone(self, devices, events_before):
+        def all_gone():
+            deleted = {event["data"].get("device")
+                       for event in self.program.events[events_before:]
+                       if event["event"] == "DEVICE_DELETED"}
+            return devices <= deleted
+        self._poll(all_gone)
 
     def _jobs_stand_still(self):
         jobs = self.program.execute("query-jobs").get("return", [])
         return not any(job["status"] in MOVING for job in jobs)
 
-    def _poll(self, done, limit):
-        end = time.monotonic() + limit
+    def _poll(self, done):
+        end = time.monotonic() + SECONDS_MAX
         while not done() and time.monotonic() < end:
             self.program.execute("query-status")
             time.sleep(0.001)
 
     def _plain(self, value):
         text = json.dumps(value).replace(self.directory, "DIR")
+        text = _MEASURED.sub(r'"\1": 0', text)
 
         def number(match):
             return self._names.setdefault(match.group(), f"#block[{len(self._names)}]")

@@ -11,7 +11,11 @@ REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display",
 
 
 class ProgramDied(Exception):
-    """The program ended in the middle of a command; the text says how."""
+    """The program ended in the middle of a command; `reason` is what it said last."""
+
+    def __init__(self, text, reason):
+        super().__init__(text)
+        self.reason = reason
 
 
 class Program:
@@ -24,7 +28,8 @@ class Program:
     def __init__(self, argv, cwd):
         self.argv = argv
         self.events = []
-        self.process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE,
+        # It must not outlive whoever plays with it, however that ends.
+        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], cwd=cwd, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._buffer = b""
         self._read()  # the greeting
@@ -79,6 +84,7 @@ class Program:
 
     def _died(self, command):
         self.process.wait()
-        text = self.process.stderr.read().decode(errors="replace").strip()
+        said = self.process.stderr.read().decode(errors="replace").strip().splitlines()
+        reason = said[-1] if said else f"exit status {self.process.returncode}"
         raise ProgramDied(f"{self.argv[0]} ended with {self.process.returncode} "
-                          f"in {command}: {text[-300:]}")
+                          f"in {command}: {reason}", reason)

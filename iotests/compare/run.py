@@ -4,12 +4,14 @@
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from iotests.compare import known as known_differences
 from iotests.compare.generate import Generator
 from iotests.compare.play import Player, Step
-from iotests.compare.program import Program
-from iotests.matrix.roles import fresh_copy
+from iotests.compare.program import REAL, Program
+from iotests.compare.schema import read_schema
+from iotests.matrix.roles import fresh_copy, make_images
 
 
 @dataclass
@@ -21,11 +23,31 @@ class Difference:
 
     def text(self):
         lines = [f"step {self.index + 1}: {json.dumps(self.mine.command)}"]
-        for what in ("reply", "events", "edges"):
+        for what in ("reply", "events"):
             a, b = getattr(self.mine, what), getattr(self.theirs, what)
-            if a != b:
+            if json.dumps(a) != json.dumps(b):
                 lines += [f"  {what}, ours: {json.dumps(a)}", f"  {what}, real: {json.dumps(b)}"]
+        mine, theirs = self.mine.edges, self.theirs.edges
+        lines += [f"  edge of ours only: {edge}" for edge in mine if edge not in theirs]
+        lines += [f"  edge of the real only: {edge}" for edge in theirs if edge not in mine]
+        if sorted(mine) == sorted(theirs) and mine != theirs:
+            lines += [f"  order of edges, ours: {mine}", f"  order of edges, real: {theirs}"]
         return "\n".join(lines)
+
+
+@dataclass
+class Played:
+    """A transcript that was played, and where it came to differ, if it did."""
+    commands: list
+    difference: Difference | None = None
+    known: known_differences.Known | None = None  # what explains the difference
+    succeeded: int = 0                # commands that the real program accepted
+    kinds: set = field(default_factory=set)  # names of commands, drivers and devices among them
+    death: str = ""                   # what both programs said when they ended, if they did
+
+    @property
+    def unexplained(self):
+        return self.difference is not None and self.known is None
 
 
 class Pair:
@@ -52,49 +74,95 @@ class Pair:
         return tuple(player.play(command) for player in self._players)
 
 
-def play(ours, real, images, commands):
-    """Plays a transcript on both; the first Difference, or None."""
-    with Pair(ours, real, images) as pair:
-        for index, command in enumerate(commands):
-            mine, theirs = pair.play(command)
-            if mine.seen() != theirs.seen():
-                return Difference(index, mine, theirs)
-            if "died" in theirs.reply:
+class Comparison:
+    """Two programs, the images they start with, and the differences that are known."""
+
+    def __init__(self, ours, real=REAL):
+        self.ours, self.real = ours, real
+        self._images = tempfile.TemporaryDirectory()
+        make_images(self._images.name)
+        self.entries = known_differences.load()
+        self.schema = read_schema(ours, real)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._images.cleanup()
+
+    @property
+    def images(self):
+        return self._images.name
+
+    def play(self, commands, images=None):
+        """Plays a transcript on both, up to the first difference."""
+        commands = list(commands)
+        return self._play(lambda step: commands[step] if step < len(commands) else None,
+                          lambda step: None, images)
+
+    def play_random(self, seed, length):
+        """Draws a transcript while playing it, fed by what succeeded."""
+        generator = Generator(seed, self.schema)
+        prologue = generator.prologue()
+
+        def draw(step):
+            if step >= length:
                 return None
-    return None
+            return prologue[step] if step < len(prologue) else generator.draw()
+        return self._play(draw, generator.learn)
+
+    def _play(self, next_command, learn, images=None):
+        played = Played([])
+        with Pair(self.ours, self.real, images or self.images) as pair:
+            while (command := next_command(len(played.commands))) is not None:
+                played.commands.append(command)
+                mine, theirs = pair.play(command)
+                if mine.seen() != theirs.seen():
+                    played.difference = Difference(len(played.commands) - 1, mine, theirs)
+                    played.known = known_differences.explanation(played.difference, self.entries)
+                    break
+                if theirs.died:
+                    played.death = theirs.reply["died"]
+                    break
+                if "return" in theirs.reply:
+                    played.succeeded += 1
+                    played.kinds |= kinds_of(command)
+                learn(theirs)
+        return played
+
+    def shrink(self, played):
+        """The shortest transcript found that still differs: drops ever smaller pieces."""
+        best = played
+        piece = max(1, len(best.commands) // 2)
+        while True:
+            start, dropped = 0, False
+            while start < len(best.commands):
+                shorter = best.commands[:start] + best.commands[start + piece:]
+                again = self.play(shorter) if shorter else played
+                if shorter and again.unexplained:
+                    best, dropped = again, True
+                else:
+                    start += piece
+            if piece == 1 and not dropped:
+                return best
+            piece = max(1, piece // 2)
 
 
-def play_random(ours, real, images, seed, length):
-    """Draws and plays one transcript; (commands, Difference or None)."""
-    generator = Generator(seed)
-    commands = []
-    with Pair(ours, real, images) as pair:
-        pending = generator.prologue()
-        while len(commands) < length:
-            command = pending.pop(0) if pending else generator.draw()
-            commands.append(command)
-            mine, theirs = pair.play(command)
-            if mine.seen() != theirs.seen():
-                return commands, Difference(len(commands) - 1, mine, theirs)
-            if "died" in theirs.reply:
-                break
-            generator.learn(theirs)
-    return commands, None
+def kinds_of(command):
+    """What a command is about: its name, and the drivers and devices it names."""
+    found = {command["execute"]}
 
-
-def shrink(ours, real, images, commands):
-    """The shortest transcript found that still differs: drops ever smaller pieces."""
-    piece = len(commands) // 2
-    while piece >= 1:
-        start = 0
-        while start < len(commands):
-            shorter = commands[:start] + commands[start + piece:]
-            if shorter and play(ours, real, images, shorter):
-                commands = shorter
-            else:
-                start += piece
-        piece //= 2
-    return commands
+    def look(value):
+        if isinstance(value, dict):
+            if isinstance(value.get("driver"), str):
+                found.add(value["driver"])
+            for item in value.values():
+                look(item)
+        elif isinstance(value, list):
+            for item in value:
+                look(item)
+    look(command.get("arguments", {}))
+    return found
 
 
 def to_lines(commands):

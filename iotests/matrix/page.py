@@ -1,52 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
 """The matrix as one self-contained HTML page: a table per role, the reason in each refused cell."""
 
-import html
-from collections import defaultdict
+import json
+import re
+from collections import Counter
+from pathlib import Path
 
-_STYLE = """
-body{font:14px/1.4 system-ui,sans-serif;margin:1.5em;max-width:none;color:#222}
-table{border-collapse:collapse;margin:.5em 0 2em} td,th{border:1px solid #ccc;padding:2px 5px;
-font-size:12px;vertical-align:top} th{background:#f4f4f4;text-align:left;position:sticky;top:0}
-td.accepted{background:#e2f4e2}td.refused{background:#fbe5e0}td.died{background:#888;color:#fff}
-td.differs{outline:3px solid #c00} td div{max-width:22em;max-height:1.4em;overflow:hidden;
-text-overflow:ellipsis;white-space:nowrap} td:hover div{max-height:none;white-space:normal}
-tbody th{position:static;white-space:nowrap}
-"""
+TEMPLATE = Path(__file__).with_name("page.html")
+
+# A word for each kind of refusal: what a cell shows until it is pointed at.
+_WORDS = (
+    (r"Permission conflict .* permissions '([^']*)'", None),
+    (r"Block node is read-only|read-only", "ro"),
+    (r"is busy|is in use|already in use", "busy"),
+    (r"Need a root block node", "root"),
+    (r"lock", "lock"),
+    (r"frozen|freeze|cannot change|Cannot change", "frozen"),
+    (r"cycle|itself", "cycle"),
+    (r"not found|Cannot find|Failed to find|No such", "none"),
+)
+_LETTERS = {"consistent read": "C", "write": "W", "write unchanged": "U", "resize": "R"}
+
+
+def word(reason):
+    """The short form of a refusal: the letters of the permissions in conflict, or a word."""
+    for pattern, short in _WORDS:
+        match = re.search(pattern, reason)
+        if match and short is None:
+            return "".join(_LETTERS.get(name, "?") for name in match[1].split(", "))
+        if match:
+            return short
+    return "no"
 
 
 def render(pairs):
-    """HTML of all cells; cells in which the programs differ are outlined and listed first."""
-    roles = defaultdict(lambda: defaultdict(dict))
-    different = []
-    for mine, theirs in pairs:
-        cell = mine or theirs
-        roles[cell.role][cell.first][cell.second] = (mine, theirs)
-        if mine is None or theirs is None or mine.verdict() != theirs.verdict():
-            different.append((mine, theirs))
-    parts = ["<!doctype html><meta charset=utf-8><title>Permission matrix</title>",
-             f"<style>{_STYLE}</style><h1>Permission matrix</h1>",
-             f"<p>{len(pairs)} cells, {len(different)} differ. Rows: what was done first; columns: "
-             "what was tried after it, on the same node. Point at a cell to read its reason.</p>"]
-    for role, rows in roles.items():
-        columns = list(dict.fromkeys(second for cells in rows.values() for second in cells))
-        parts.append(f"<h2>{html.escape(role)}</h2><table><thead><tr><th>first</th>")
-        parts += [f"<th>{html.escape(column or 'alone')}</th>" for column in columns]
-        parts.append("</tr></thead><tbody>")
-        for first, cells in rows.items():
-            parts.append(f"<tr><th>{html.escape(first)}</th>")
-            parts += [_cell(*cells[column]) if column in cells else "<td></td>"
-                      for column in columns]
-            parts.append("</tr>")
-        parts.append("</tbody></table>")
-    return "\n".join(parts)
+    """HTML of all cells."""
+    reasons, roles = {}, {}
+    for pair in pairs:
+        cell = pair.cell
+        rows = roles.setdefault(cell.role, {})
+        rows.setdefault(cell.first, {})[cell.second] = _entry(pair, reasons)
+    counts = Counter(pair.cell.outcome for pair in pairs)
+    data = {
+        "reasons": [{"text": text, "word": word(text)} for text in reasons],
+        "roles": [_role(name, rows) for name, rows in roles.items()],
+        "cells": len(pairs), "accepted": counts["accepted"],
+        "refused": counts["refused"],
+        "explained": sum(1 for pair in pairs if pair.differs and pair.known),
+        "unexplained": sum(1 for pair in pairs if pair.unexplained),
+    }
+    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    return TEMPLATE.read_text().replace("/*DATA*/", text)
 
 
-def _cell(mine, theirs):
-    cell = mine or theirs
-    differs = mine is None or theirs is None or mine.verdict() != theirs.verdict()
-    text = html.escape(cell.reason or cell.outcome)
-    if differs:
-        other = theirs.reason or theirs.outcome if theirs else "no such cell"
-        text += "<br><b>real:</b> " + html.escape(other)
-    return f"<td class='{cell.outcome}{' differs' if differs else ''}'><div>{text}</div></td>"
+def _role(name, rows):
+    columns = list(dict.fromkeys(second for cells in rows.values() for second in cells))
+    return {"name": name, "columns": columns,
+            "rows": [{"first": first, "cells": [cells.get(column) for column in columns]}
+                     for first, cells in rows.items()]}
+
+
+def _entry(pair, reasons):
+    """[state, reason, what the real program says, why that is no difference]."""
+    cell = pair.cell
+    state = {"accepted": 0, "refused": 1}.get(cell.outcome, 2)
+    entry = [state, reasons.setdefault(cell.reason, len(reasons)) if cell.reason else -1]
+    if pair.differs:
+        real = pair.theirs
+        said = f"{real.outcome} {real.reason}".strip() if real else "no such cell"
+        entry += [reasons.setdefault(said, len(reasons)),
+                  pair.known.reason if pair.known else ""]
+    return entry

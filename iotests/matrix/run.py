@@ -1,96 +1,141 @@
 # SPDX-License-Identifier: Apache-2.0
 """The permission matrix: every cell decided by two programs, and what differs.
 
-    run(ours, real, workers=2)  ->  list of (cell of ours, cell of the real one)
+    Matrix(ours).run(workers=6)  ->  pairs of cells, ours and the real one's
 """
 
-import concurrent.futures
+import json
+import multiprocessing
+import multiprocessing.util
 import tempfile
+from dataclasses import dataclass
 
+from iotests.compare import known as known_differences
+from iotests.compare.program import REAL
+from iotests.compare.schema import read_schema
 from iotests.matrix import operations, roles
-from iotests.matrix.cells import Decider
-from iotests.compare.program import REAL, Program
+from iotests.matrix.cells import Cell, Decider
 
 
-def registered(argv):
-    """Names of everything a program has: commands, devices, drivers."""
-    with tempfile.TemporaryDirectory() as directory:
-        program = Program(argv, directory)
-        try:
-            schema = program.execute("query-qmp-schema")["return"]
-            commands = {entry["name"] for entry in schema if entry["meta-type"] == "command"}
-            drivers = {value for entry in schema if entry["meta-type"] == "enum"
-                       and "qcow2" in entry["values"] for value in entry["values"]}
-            listed = program.execute("qom-list-types", {"implements": "device"})
-            devices = {entry["name"] for entry in listed.get("return", ())}
-        finally:
-            program.close()
-    return commands | drivers | devices
+@dataclass
+class Pair:
+    """One cell as both programs decided it; None where one of them has no such cell."""
+    mine: Cell | None
+    theirs: Cell | None
+    known: known_differences.Known | None = None
+
+    @property
+    def cell(self):
+        return self.mine or self.theirs
+
+    @property
+    def differs(self):
+        return (self.mine is None or self.theirs is None or
+                self.mine.verdict() != self.theirs.verdict())
+
+    @property
+    def unexplained(self):
+        return self.differs and self.known is None
+
+    def text(self):
+        """What differs, as lines of text."""
+        cell = self.cell
+        lines = [f"{cell.role} | {cell.first} | {cell.second or 'alone'}"]
+        for name, side in (("ours", self.mine), ("real", self.theirs)):
+            lines.append(f"  {name}: {side.outcome} {side.reason}" if side
+                         else f"  {name}: no cell")
+        if self.mine and self.theirs and self.mine.edges != self.theirs.edges:
+            lines += [f"  edge of ours only: {edge}" for edge in self.mine.edges
+                      if edge not in self.theirs.edges]
+            lines += [f"  edge of the real only: {edge}" for edge in self.theirs.edges
+                      if edge not in self.mine.edges]
+        return "\n".join(lines)
 
 
-def available(argv):
-    """The operations a program can do; they grow as devices, jobs and drivers register."""
-    names = registered(argv)
-    return [operation for operation in operations.operations()
-            if all(need in names for need in operation.needs)]
+def rows_of(schema):
+    """(role, first operation): what a worker decides at once.
 
-
-def run(ours, real=REAL, slice_of=(0, 1), workers=2, progress=lambda done, rows: None):
-    """Decides the cells of every slice_of[1]-th row, starting at slice_of[0], on both programs.
-
-    A row is a role and a first operation. Returns pairs of cells in a fixed order; a cell that one
-    program has and the other lacks is paired with None.
+    What a blkdebug takes or withholds matters to who comes later; to come later itself four of
+    them stand for the rest, which have columns.
     """
-    second = available(ours)
-    # What a filter takes or withholds matters to who comes later; to come later itself one
-    # representative of each is enough, the rest stand in the columns.
-    first = [operation for operation in second if not operation.name.startswith("blkdebug takes")
-             or operation.name in ("blkdebug takes W withholds -", "blkdebug takes - withholds W",
-                                   "blkdebug takes CWUR withholds -",
-                                   "blkdebug takes - withholds CWUR")]
-    rows = [(role, operation) for role in roles.ROLES for operation in first]
-    rows = rows[slice_of[0]::slice_of[1]]
+    first = [operation for operation in operations.operations(schema)
+             if operation.group != "blkdebug" or operation.name in (
+                 "blkdebug takes W withholds -", "blkdebug takes - withholds W",
+                 "blkdebug takes CWUR withholds -", "blkdebug takes - withholds CWUR")]
+    return [(role, operation) for role in roles.ROLES
+            if all(schema.has(need) for need in role.needs) for operation in first]
+
+
+class _Worker:
+    """What one worker process keeps: both programs, running."""
+
+    current = None
+
+    def __init__(self, ours, real, images, schema):
+        self.deciders = [Decider(argv, images, schema) for argv in (ours, real)]
+        self.rows = rows_of(schema)
+        self.seconds = operations.operations(schema)
+
+    def decide(self, index):
+        role, first = self.rows[index]
+        return [list(decider.row(role, first, self.seconds)) for decider in self.deciders]
+
+
+def _start_worker(*arguments):
+    _Worker.current = _Worker(*arguments)
+    multiprocessing.util.Finalize(None, _end_worker, exitpriority=10)
+
+
+def _end_worker():
+    for decider in _Worker.current.deciders:
+        decider.close()
+
+
+def _decide(index):
+    return _Worker.current.decide(index)
+
+
+def run(ours, real=REAL, slice_of=(0, 1), workers=6, progress=lambda done, rows: None):
+    """Decides the cells of every slice_of[1]-th row, starting at slice_of[0], on both programs."""
+    schema = read_schema(ours, real)
+    entries = known_differences.load()
+    indices = range(len(rows_of(schema)))[slice_of[0]::slice_of[1]]
     with tempfile.TemporaryDirectory() as images:
         roles.make_images(images)
-
-        def decide(row):
-            role, operation = row
-            result = []
-            for argv in (ours, real):
-                decider = Decider(argv, images)
-                try:
-                    result.append(list(decider.row(role, operation, second)))
-                finally:
-                    decider.close()
-            return result
-
+        context = multiprocessing.get_context("fork")
+        pool = context.Pool(workers, _start_worker, (ours, real, images, schema))
         pairs = []
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            for done, (mine, theirs) in enumerate(pool.map(decide, rows), 1):
-                pairs += _pair(mine, theirs)
-                progress(done, len(rows))
+        try:
+            for done, (mine, theirs) in enumerate(pool.imap(_decide, indices), 1):
+                pairs += _pair(mine, theirs, entries)
+                progress(done, len(indices))
+            pool.close()
+        finally:
+            pool.terminate()
+            pool.join()
     return pairs
 
 
-def _pair(mine, theirs):
+def _pair(mine, theirs, entries):
     by_key = {cell.key(): cell for cell in theirs}
-    pairs = [(cell, by_key.pop(cell.key(), None)) for cell in mine]
-    return pairs + [(None, cell) for cell in by_key.values()]
+    pairs = [Pair(cell, by_key.pop(cell.key(), None)) for cell in mine]
+    pairs += [Pair(None, cell) for cell in by_key.values()]
+    for pair in pairs:
+        if pair.differs and pair.mine and pair.theirs:
+            pair.known = _explanation(pair, entries)
+    return pairs
 
 
-def differences(pairs):
-    return [(mine, theirs) for mine, theirs in pairs
-            if mine is None or theirs is None or mine.verdict() != theirs.verdict()]
+def _explanation(pair, entries):
+    ours, real = _as_reply(pair.mine), _as_reply(pair.theirs)
+    command = (pair.theirs.command if pair.theirs.outcome == "died" else pair.mine.command)
+    for entry in entries:
+        if entry.explains(command, ours, real):
+            return entry
+    return None
 
 
-def describe(mine, theirs):
-    """What differs in one cell, as lines of text."""
-    cell = mine or theirs
-    lines = [f"{cell.role} | {cell.first} | {cell.second or 'alone'}"]
-    for name, side in (("ours", mine), ("real", theirs)):
-        lines.append(f"  {name}: {side.outcome} {side.reason}" if side else f"  {name}: no cell")
-    if mine and theirs and mine.edges != theirs.edges:
-        lines += [f"  edge of ours only: {edge}" for edge in mine.edges if edge not in theirs.edges]
-        lines += [f"  edge of the real only: {edge}" for edge in theirs.edges
-                  if edge not in mine.edges]
-    return lines
+def _as_reply(cell):
+    if cell.outcome == "refused":
+        return json.dumps([{"error": {"desc": cell.reason}}])
+    return json.dumps([{"died": cell.reason} if cell.outcome == "died" else {"return": {}}])

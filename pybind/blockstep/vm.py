@@ -41,6 +41,7 @@ class VM(_blockstep.VM):
     def __init__(self, world, store, **options):
         super().__init__(world, store, **options)
         self.world = world
+        self.store = store
         self._events: list[Event] = []
         self._taken: set[int] = set()
 

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Known differences: the reference's own bugs, each with its reason, recognised where they show.
+
+An entry of known_differences.json says in which command the programs differ and how each of them
+answers, as regular expressions; it explains a difference that all of them fit. Nothing else does.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = Path(__file__).with_name("known_differences.json")
+
+
+@dataclass(frozen=True)
+class Known:
+    """name: of its section in docs/reference_bugs.md. ours, real: what each answers."""
+    name: str
+    command: str
+    ours: str
+    real: str
+    reason: str
+    transcript: tuple  # the shortest one that shows it
+
+    def explains(self, command, ours, real):
+        return (re.fullmatch(self.command, command) is not None and
+                re.search(self.ours, ours) is not None and
+                re.search(self.real, real) is not None)
+
+
+def load():
+    """All entries."""
+    return [Known(**{**entry, "transcript": tuple(entry["transcript"])})
+            for entry in json.loads(FILE.read_text())]
+
+
+def explanation(difference, entries):
+    """The entry that explains a Difference, or None."""
+    ours = json.dumps([difference.mine.reply, difference.mine.events])
+    real = json.dumps([difference.theirs.reply, difference.theirs.events])
+    for entry in entries:
+        if entry.explains(difference.mine.command["execute"], ours, real):
+            return entry
+    return None

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Side by side with the real program.
+
+Holds:   random transcripts lead to the same replies, events and permission graphs; a difference is
+         found, shortened and told; what is known is explained, and nothing else is.
+Method:  fixed seeds; a program that answers one text differently stands for one with a bug.
+"""
+import pathlib
+import sys
+
+import pytest
+
+from blockstep.commands import program_path
+from iotests.compare import known, run as compare
+from iotests.compare.play import Step
+from iotests.compare.program import REAL
+
+SEEDS = range(15)
+STEPS = 40
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    with compare.Comparison([str(program_path("qmp"))]) as made:
+        yield made
+
+
+def told(comparison, played):
+    """What a person needs to look into a difference."""
+    shortest = comparison.shrink(played)
+    return ("differs from the real program; shortest transcript (./blockstep compare FILE):\n"
+            f"{compare.to_lines(shortest.commands)}{shortest.difference.text()}")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_transcripts_are_the_same(comparison, seed):
+    played = comparison.play_random(seed, STEPS)
+    assert not played.unexplained, told(comparison, played)
+    assert played.succeeded > 2
+
+
+def test_a_difference_is_found_shortened_and_told(tmp_path):
+    other = tmp_path / "other.py"
+    other.write_text(
+        "import subprocess, sys\n"
+        f"real = subprocess.Popen({REAL!r}, stdin=0, stdout=subprocess.PIPE)\n"
+        "for line in real.stdout:\n"
+        "    sys.stdout.buffer.write(line.replace(b'Cannot find device', b'No device'))\n"
+        "    sys.stdout.buffer.flush()\n")
+    with compare.Comparison([sys.executable, str(other)]) as comparison:
+        commands = [{"execute": "query-status"},
+                    {"execute": "blockdev-add", "arguments": {
+                        "driver": "null-co", "node-name": "n", "size": 512}},
+                    {"execute": "blockdev-del", "arguments": {"node-name": "n"}},
+                    {"execute": "block_resize", "arguments": {"node-name": "n", "size": 512}},
+                    {"execute": "query-status"}]
+        played = comparison.play(commands)
+        assert played.unexplained and played.difference.index == 3
+        shortest = comparison.shrink(played)
+        assert shortest.commands == [commands[3]]
+        assert "ours: " in shortest.difference.text() and "No device" in told(comparison, played)
+
+
+def step(reply, command="job-cancel"):
+    return Step({"execute": command}, reply, [], [])
+
+
+def test_a_known_difference_fits_in_all_its_parts():
+    entry = known.Known("a bug", "job-(cancel|complete)", '"return"', '"died": ".*block.c', "why", ())
+    ours, real = step({"return": {}}), step({"died": "qemu: block.c:1: assertion"})
+    assert known.explanation(compare.Difference(0, ours, real), [entry]) is entry
+    for other in (compare.Difference(0, step({"error": {}}), real),
+                  compare.Difference(0, ours, step({"died": "out of memory"})),
+                  compare.Difference(0, step({"return": {}}, "job-pause"), real)):
+        assert known.explanation(other, [entry]) is None
+
+
+def test_every_known_difference_shows_itself(comparison):
+    pages = (HERE.parents[1] / "docs/reference_bugs.md").read_text()
+    for entry in comparison.entries:
+        played = comparison.play(compare.from_lines("\n".join(entry.transcript), entry.name))
+        assert played.known is entry, f"{entry.name}: not shown by its transcript"
+        assert f"## {entry.name}\n" in pages
+        assert entry.reason
+
+
+def test_a_transcript_that_is_none_is_refused_by_line():
+    with pytest.raises(ValueError, match="x:2: not JSON"):
+        compare.from_lines('{"execute": "stop"}\n{"execute"', "x")
+    with pytest.raises(ValueError, match='x:3: not a QMP command: needs "execute"'):
+        compare.from_lines("# nothing\n\n[]", "x")
