@@ -178,6 +178,7 @@ struct DriverSpec {
     // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").
     std::vector<std::string> protocols;
     Result<Value> (*parse_filename)(std::string_view filename) = nullptr;
+    std::vector<std::string> features = {};  // of its options, for clients
 };
 
 template <class D>

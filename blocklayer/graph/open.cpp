@@ -89,42 +89,51 @@ Result<Edge*> OpenContext::open_child(sim::Co& co, std::string_view name, RoleSe
 }
 
 Result<Edge*> OpenContext::open_optional_child(sim::Co& co, std::string_view name, RoleSet role) {
-    const Value* given = options_.find(name);
-    NodeRef child;
-    if (name == "file" && file_) {
-        child = std::exchange(file_, NodeRef());
-        child->inherits_from_ = node_.id_;
-    } else if (given == nullptr || given->is_null()) {
-        return nullptr;
-    } else if (given->is_string()) {
-        const std::string& reference = given->as_string();
-        child = NodeRef(layer_.find_device_or_node(reference));
-        if (!child) {
-            if (layer_.find_backend(reference) != nullptr)
-                return failure(fmt::format("Device '{}' has no medium", reference));
-            return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
-        }
-    } else {
-        child = TRY(layer_.open_node(co, *given, inherited_flags(node_.flags(), role), NodeRef()));
-        child->inherits_from_ = node_.id_;
-    }
+    const NodeRef child = TRY(child_node(co, name, role));
+    if (!child) return nullptr;
     return layer_.graph().attach_child(node_, *child, std::string(name), role);
+}
+
+Result<NodeRef> OpenContext::child_node(sim::Co& co, std::string_view name, RoleSet role) {
+    const Value* given = options_.find(name);
+    if (name == "file" && file_) {
+        NodeRef child = std::exchange(file_, NodeRef());
+        child->inherits_from_ = node_.id_;
+        return child;
+    }
+    if (given == nullptr || given->is_null()) return NodeRef();
+    if (given->is_string()) {
+        const std::string& reference = given->as_string();
+        NodeRef child(layer_.find_device_or_node(reference));
+        if (child) return child;
+        if (layer_.find_backend(reference) != nullptr)
+            return failure(fmt::format("Device '{}' has no medium", reference));
+        return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
+    }
+    NodeRef child = TRY(layer_.open_node(co, *given, inherited_flags(node_.flags(), role),
+                                         NodeRef()));
+    child->inherits_from_ = node_.id_;
+    return child;
 }
 
 Result<Edge*> OpenContext::open_backing(sim::Co& co, std::string_view image_filename,
                                         std::string_view image_format) {
-    if (options_.has("backing")) return open_optional_child(co, "backing", Role::cow);
+    const auto attach = [&](const Result<NodeRef>& backing) -> Result<Edge*> {
+        if (!backing)
+            return failure("Could not open backing file: " + backing.error().text,
+                           backing.error().code);
+        if (!*backing) return nullptr;
+        return layer_.graph().attach_child(node_, **backing, "backing", Role::cow);
+    };
+    if (options_.has("backing")) return attach(child_node(co, "backing", Role::cow));
     if (image_filename.empty()) return nullptr;
     Value options = Value::dict();
     if (!image_format.empty()) options.set("driver", image_format);
-    Result<NodeRef> backing =
+    const Result<NodeRef> backing =
         layer_.open_file(co, beside(node_.filename(), image_filename), std::move(options),
                          inherited_flags(node_.flags(), Role::cow));
-    if (!backing)
-        return failure("Could not open backing file: " + backing.error().text,
-                       backing.error().code);
-    (*backing)->inherits_from_ = node_.id_;
-    return layer_.graph().attach_child(node_, **backing, "backing", Role::cow);
+    if (backing) (*backing)->inherits_from_ = node_.id_;
+    return attach(backing);
 }
 
 Status OpenContext::fall_back_to_read_only(std::string error) {

@@ -30,6 +30,8 @@ public:
     Result<Edge*> open_child(sim::Co& co, std::string_view name, RoleSet role);
     // The same when the option may be absent or null: nullptr then.
     Result<Edge*> open_optional_child(sim::Co& co, std::string_view name, RoleSet role);
+    // The node that the option names or describes; none when it is absent or null.
+    Result<NodeRef> child_node(sim::Co& co, std::string_view name, RoleSet role);
     // A backing file named only by the image itself: opened by filename (and format, may be "")
     // unless the options say otherwise ("backing": null or another node).
     Result<Edge*> open_backing(sim::Co& co, std::string_view image_filename,

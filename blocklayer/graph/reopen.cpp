@@ -99,7 +99,10 @@ Status Reopen::Queue::add(Node& node, const Value& options, Reset reset, const N
     entry->options = options;
     entry->reset = reset;
     entry->inherited = inherited;
-    TRY(check_flags(entry->flags));
+    // Whether force-share fits is asked of a new node only: it cannot be changed.
+    NodeFlags asked = entry->flags;
+    asked.force_share = false;
+    TRY(check_flags(asked));
 
     for (const Edge* edge : node.children()) {
         Node& child = edge->child();
@@ -257,7 +260,11 @@ void Reopen::Queue::commit(sim::Co& co, Transaction& tx) {
         node.driver().reopen_commit(co);
     }
     tx.commit();
-    for (Entry& entry : entries) layer.refresh_limits(*entry.node);
+    for (Entry& entry : entries) {
+        layer.refresh_limits(*entry.node);
+        // A length that cannot be had stays what it was.
+        (void)layer.refresh_length(co, *entry.node).has_value();
+    }
 }
 
 Status Reopen::Queue::apply(sim::Co& co) {

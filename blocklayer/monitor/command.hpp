@@ -27,6 +27,7 @@ struct CommandSpec {
     CommandFn run = nullptr;
     bool any_arguments = false;  // gen=false: arguments are not checked here (device_add)
     std::string source;          // schema file and command
+    std::vector<std::string> features = {};  // "unstable": shown to clients
 };
 
 class CommandRegistration {

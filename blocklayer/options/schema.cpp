@@ -43,7 +43,7 @@ TypeSpec blockdev_options() {
                     optional("detect-zeroes", "BlockdevDetectZeroesOptions")},
         .tag = "driver"};
     for (const DriverSpec* driver : all_drivers())
-        spec.variants.push_back({driver->name, driver->options});
+        spec.variants.push_back({driver->name, driver->options, driver->features});
     return spec;
 }
 
@@ -60,6 +60,12 @@ TypeSpec blockdev_create_options() {
 TypeSpec blockdev_driver() {
     TypeSpec spec{.name = "BlockdevDriver", .meta = TypeSpec::Meta::enumeration};
     for (const DriverSpec* driver : all_drivers()) spec.values.push_back(driver->name);
+    // By name, but for one that the reference keeps where it was first put.
+    const auto key = [](const std::string& name) {
+        return name == "snapshot-access" ? "file+" : name;
+    };
+    std::sort(spec.values.begin(), spec.values.end(),
+              [&](const auto& a, const auto& b) { return key(a) < key(b); });
     return spec;
 }
 

@@ -22,6 +22,7 @@ struct MemberSpec {
     std::string type;
     bool required = false;
     std::string help;
+    std::vector<std::string> features = {};  // "unstable", "deprecated": shown to clients
 };
 
 inline MemberSpec required(std::string name, std::string type, std::string help = "") {
@@ -30,10 +31,15 @@ inline MemberSpec required(std::string name, std::string type, std::string help 
 inline MemberSpec optional(std::string name, std::string type, std::string help = "") {
     return {std::move(name), std::move(type), false, std::move(help)};
 }
+inline MemberSpec with_feature(std::string feature, MemberSpec member) {
+    member.features.push_back(std::move(feature));
+    return member;
+}
 
 struct Variant {  // members that come with one value of a union's discriminator
     std::string value;
     std::vector<MemberSpec> members;
+    std::vector<std::string> features = {};
 };
 
 struct TypeSpec {

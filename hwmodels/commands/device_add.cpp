@@ -21,6 +21,7 @@ const CommandRegistration registration({
     .run = device_add,
     .any_arguments = true,
     .source = "QAPI qdev.json device_add",
+    .features = {"json-cli", "json-cli-hotplug"},
 });
 
 }  // namespace

@@ -125,6 +125,9 @@ public:
         return claim;
     }
 
+    bool can_change_option(std::string_view name) const override {
+        return name == "offset" || name == "size";
+    }
     Status reopen_prepare(sim::Co&, ReopenContext& context) override {
         const Window window = TRY(read_window(context.options()));
         TRY(check_window(window, file_->child().length()));

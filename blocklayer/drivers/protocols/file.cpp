@@ -298,7 +298,8 @@ const DriverRegistration registration({
                 optional("aio", "BlockdevAioOptions", "host I/O backend (default: threads)"),
                 optional("aio-max-batch", "int", "largest batch of requests (default: 0)"),
                 optional("drop-cache", "bool", "drop the host's cache after migration"),
-                optional("x-check-cache-dropped", "bool", "check that it was dropped")},
+                with_feature("unstable", optional("x-check-cache-dropped", "bool",
+                                                  "check that it was dropped"))},
     .make = make_driver<File>,
     .create_options = {required("filename", "str", "path of the new file"),
                        required("size", "size", "length in bytes"),
@@ -307,6 +308,7 @@ const DriverRegistration registration({
                        optional("extent-size-hint", "size", "allocation unit for the host")},
     .create = create_file,
     .source = "QAPI BlockdevOptionsFile, BlockdevCreateOptionsFile",
+    .features = {"dynamic-auto-read-only"},
 });
 
 }  // namespace

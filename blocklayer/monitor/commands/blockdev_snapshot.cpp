@@ -88,7 +88,8 @@ const CommandRegistration registration({.name = "blockdev-snapshot",
                                         .args = {required("node", "str"),
                                                  required("overlay", "str")},
                                         .run = blockdev_snapshot,
-                                        .source = "QAPI block-core.json"});
+                                        .source = "QAPI block-core.json",
+                                        .features = {"allow-write-only-overlay"}});
 
 }  // namespace
 }  // namespace blocklayer

@@ -9,6 +9,7 @@
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/monitor/console.hpp"
 #include "blocklayer/monitor/lookup.hpp"
+#include "blocklayer/monitor/qom.hpp"
 #include "blocklayer/monitor/qemu_io/qemu_io.hpp"
 
 namespace blocklayer {
@@ -73,7 +74,12 @@ std::string misuse(std::string_view command, std::string_view what) {
 Status run_on_device(sim::Co& co, BlockLayer& layer, const std::string& device,
                      std::string_view line) {
     BlockBackend* backend = layer.find_device_backend(device);
-    if (backend == nullptr) return failure(fmt::format("Error: Device '{}' not found", device));
+    if (backend == nullptr) {
+        const std::string path = device[0] == '/' ? device : "/machine/peripheral/" + device;
+        if (!device.empty() && resolve_qom_path(layer, path))
+            return failure("Error: Device does not have a block device backend");
+        return failure(fmt::format("Error: Device '{}' not found", device));
+    }
     return qemu_io::run_line(co, *backend, line);
 }
 
@@ -132,7 +138,8 @@ const CommandRegistration registration({.name = "human-monitor-command",
                                                  optional("cpu-index", "int")},
                                         .returns = "str",
                                         .run = human_monitor_command,
-                                        .source = "QAPI misc.json"});
+                                        .source = "QAPI misc.json",
+                                        .features = {"savevm-monitor-nodes"}});
 
 }  // namespace
 }  // namespace blocklayer

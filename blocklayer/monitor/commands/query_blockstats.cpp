@@ -41,16 +41,49 @@ std::vector<MemberSpec> statistics_members() {
     members.push_back(required("wr_highest_offset", "int"));
     members.push_back(required("account_invalid", "bool"));
     members.push_back(required("account_failed", "bool"));
-    members.push_back(required("timed_stats", "[any]"));
+    members.push_back(required("timed_stats", "[BlockDeviceTimedStats]"));
+    members.push_back(optional("idle_time_ns", "int"));
+    for (const char* kind : {"rd", "wr", "flush"})
+        members.push_back(optional(std::string(kind) + "_latency_histogram",
+                                   "BlockLatencyHistogramInfo"));
     return members;
 }
+
+std::vector<MemberSpec> timed_members() {
+    std::vector<MemberSpec> members = {required("interval_length", "int"),
+                                       required("avg_rd_queue_depth", "number"),
+                                       required("avg_wr_queue_depth", "number")};
+    for (const char* what : {"min", "max", "avg"})
+        for (const char* kind : {"rd", "wr", "flush"})
+            members.push_back(required(std::string(what) + "_" + kind + "_latency_ns", "int"));
+    return members;
+}
+
+const TypeRegistration timed_type({.name = "BlockDeviceTimedStats", .members = timed_members()});
+const TypeRegistration histogram_type({.name = "BlockLatencyHistogramInfo",
+                                       .members = {required("boundaries", "[uint64]"),
+                                                   required("bins", "[uint64]")}});
+
+std::vector<MemberSpec> discard_members() {
+    return {required("discard-nb-ok", "uint64"), required("discard-nb-failed", "uint64"),
+            required("discard-bytes-ok", "uint64")};
+}
+const TypeRegistration specific_type(
+    {.name = "BlockStatsSpecific",
+     .members = {required("driver", "BlockdevDriver")},
+     .tag = "driver",
+     .variants = {{"file", discard_members()},
+                  {"host_device", discard_members()},
+                  {"nvme",
+                   {required("completion-errors", "uint64"), required("aligned-accesses", "uint64"),
+                    required("unaligned-accesses", "uint64")}}}});
 
 const TypeRegistration statistics_type({.name = "BlockDeviceStats",
                                         .members = statistics_members()});
 const TypeRegistration stats_type(
     {.name = "BlockStats",
      .members = {optional("device", "str"), optional("qdev", "str"), optional("node-name", "str"),
-                 required("stats", "BlockDeviceStats"), optional("driver-specific", "any"),
+                 required("stats", "BlockDeviceStats"), optional("driver-specific", "BlockStatsSpecific"),
                  optional("parent", "BlockStats"), optional("backing", "BlockStats")}});
 
 Value statistics(const IoStatistics& counted, const Node* node, bool of_device) {

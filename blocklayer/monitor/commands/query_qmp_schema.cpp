@@ -29,6 +29,13 @@ std::string_view json_type(std::string_view builtin) {
     return builtin;
 }
 
+void set_features(Value& entry, const std::vector<std::string>& features) {
+    if (features.empty()) return;
+    Value list = Value::list();
+    for (const std::string& feature : features) list.push(feature);
+    entry.set("features", std::move(list));
+}
+
 class Describer {
 public:
     Value describe() {
@@ -39,6 +46,7 @@ public:
                                                              : type(command->args_type));
             entry.set("ret-type",
                       command->returns.empty() ? members_type({}) : type(command->returns));
+            set_features(entry, command->features);
             list.push(std::move(entry));
         }
         for (const EventSpec* event : all_events())
@@ -99,14 +107,17 @@ private:
     }
 
     // An object without a name of its own. The empty one exists once.
-    std::string members_type(const std::vector<MemberSpec>& members) {
+    std::string members_type(const std::vector<MemberSpec>& members,
+                             const std::vector<std::string>& features = {}) {
         if (members.empty() && !empty_.empty()) return empty_;
         const std::string wire = number();
         if (members.empty()) empty_ = wire;
-        waiting_.push_back([members, wire](Describer& self) {
-            return Value::dict({{"name", Value(wire)},
-                                {"meta-type", "object"},
-                                {"members", self.member_list(members)}});
+        waiting_.push_back([members, features, wire](Describer& self) {
+            Value entry = Value::dict({{"name", Value(wire)},
+                                       {"meta-type", "object"},
+                                       {"members", self.member_list(members)}});
+            set_features(entry, features);
+            return entry;
         });
         return wire;
     }
@@ -117,6 +128,7 @@ private:
             Value entry =
                 Value::dict({{"name", Value(member.name)}, {"type", Value(type(member.type))}});
             if (!member.required) entry.set("default", Value());
+            set_features(entry, member.features);
             list.push(std::move(entry));
         }
         return list;
@@ -152,7 +164,8 @@ private:
             Value variants = Value::list();
             for (const Variant& variant : spec.variants)
                 variants.push(Value::dict({{"case", Value(variant.value)},
-                                           {"type", Value(members_type(variant.members))}}));
+                                           {"type", Value(members_type(variant.members,
+                                                                       variant.features))}}));
             entry.set("tag", spec.tag);
             entry.set("variants", std::move(variants));
         }
@@ -169,10 +182,42 @@ const TypeRegistration meta_type({.name = "SchemaMetaType",
                                   .meta = TypeSpec::Meta::enumeration,
                                   .values = {"builtin", "enum", "array", "object", "alternate",
                                              "command", "event"}});
-const TypeRegistration info({.name = "SchemaInfo",
-                             .members = {required("name", "str"),
-                                         required("meta-type", "SchemaMetaType"),
-                                         optional("features", "[str]")}});
+const TypeRegistration json_type_names(
+    {.name = "JSONType",
+     .meta = TypeSpec::Meta::enumeration,
+     .values = {"string", "number", "int", "boolean", "null", "object", "array", "value"}});
+const TypeRegistration enum_member({.name = "SchemaInfoEnumMember",
+                                    .members = {required("name", "str"),
+                                                optional("features", "[str]")}});
+const TypeRegistration object_member({.name = "SchemaInfoObjectMember",
+                                      .members = {required("name", "str"), required("type", "str"),
+                                                  optional("default", "any"),
+                                                  optional("features", "[str]")}});
+const TypeRegistration object_variant({.name = "SchemaInfoObjectVariant",
+                                       .members = {required("case", "str"),
+                                                   required("type", "str")}});
+const TypeRegistration alternate_member({.name = "SchemaInfoAlternateMember",
+                                         .members = {required("type", "str")}});
+const TypeRegistration info(
+    {.name = "SchemaInfo",
+     .members = {required("name", "str"), required("meta-type", "SchemaMetaType"),
+                 optional("features", "[str]")},
+     .tag = "meta-type",
+     .variants = {
+         {"builtin", {required("json-type", "JSONType")}},
+         {"enum",
+          {required("members", "[SchemaInfoEnumMember]"),
+           with_feature("deprecated", required("values", "[str]"))}},
+         {"array", {required("element-type", "str")}},
+         {"object",
+          {required("members", "[SchemaInfoObjectMember]"), optional("tag", "str"),
+           optional("variants", "[SchemaInfoObjectVariant]")}},
+         {"alternate", {required("members", "[SchemaInfoAlternateMember]")}},
+         {"command",
+          {required("arg-type", "str"), required("ret-type", "str"),
+           optional("allow-oob", "bool")}},
+         {"event", {required("arg-type", "str")}},
+     }});
 
 Result<Value> query_qmp_schema(sim::Co&, BlockLayer&, const Value&) {
     return Describer().describe();

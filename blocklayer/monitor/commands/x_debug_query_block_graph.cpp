@@ -94,7 +94,8 @@ Result<Value> query(sim::Co&, BlockLayer& layer, const Value&) {
 const CommandRegistration registration({.name = "x-debug-query-block-graph",
                                         .returns = "XDbgBlockGraph",
                                         .run = query,
-                                        .source = "QAPI block-core.json"});
+                                        .source = "QAPI block-core.json",
+                                        .features = {"unstable"}});
 
 }  // namespace
 }  // namespace blocklayer

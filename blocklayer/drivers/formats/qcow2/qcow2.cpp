@@ -27,6 +27,8 @@ public:
         const qcow2::Settings settings =
             TRY(qcow2::read_settings(context.options(), image_->header, context.node().flags(),
                                      context.layer().limits()));
+        if (context.options().has("data-file"))
+            return failure("'data-file' can only be set for images with an external data file");
         TRY(image_->load_tables(co, settings));
         TRY(check_marks(context.writable()));
         context.set_filename(file->child().filename());
@@ -146,6 +148,10 @@ public:
         return image_->check(co, repair);
     }
 
+    bool can_change_option(std::string_view name) const override {
+        return name != "encrypt" && name != "data-file";  // how it is used, not what it is
+    }
+
     Status reopen_prepare(sim::Co& co, ReopenContext& context) override {
         TRY(check_marks(context.writable()));
         const qcow2::Settings settings =
@@ -228,6 +234,11 @@ const TypeRegistration overlap_flags({.name = "Qcow2OverlapCheckFlags",
                                                   optional("inactive-l1", "bool"),
                                                   optional("inactive-l2", "bool"),
                                                   optional("bitmap-directory", "bool")}});
+const TypeRegistration encryption({.name = "BlockdevQcow2Encryption",
+                                   .members = {required("format", "BlockdevQcow2EncryptionFormat")},
+                                   .tag = "format",
+                                   .variants = {{"aes", {optional("key-secret", "str")}},
+                                                {"luks", {optional("key-secret", "str")}}}});
 const TypeRegistration overlap({.name = "Qcow2OverlapChecks",
                                 .meta = TypeSpec::Meta::alternate,
                                 .members = {required("flags", "Qcow2OverlapCheckFlags"),
@@ -248,7 +259,7 @@ const DriverRegistration registration({
                 optional("l2-cache-entry-size", "int", "bytes in one entry of it"),
                 optional("refcount-cache-size", "int", "bytes for the refcount cache"),
                 optional("cache-clean-interval", "int", "seconds; kept for compatibility"),
-                optional("encrypt", "any", "encryption: refused"),
+                optional("encrypt", "BlockdevQcow2Encryption", "encryption: refused"),
                 optional("data-file", "BlockdevRef", "external data file: refused")},
     .make = make_driver<Qcow2>,
     .create_options = qcow2::create_members(),

@@ -132,8 +132,6 @@ Result<Settings> read_settings(const Value& options, const Header& header,
     if (const Value* encrypt = options.find("encrypt"))
         return failure(fmt::format("No encryption in image header, but options specified "
                                    "format '{}'", encrypt->get_string("format")));
-    if (const Value* data_file = options.find("data-file"); data_file && !data_file->is_null())
-        return failure("'data-file' can only be set for images with an external data file");
     return settings;
 }
 
