@@ -23,7 +23,7 @@ public:
     InFlight& operator=(const InFlight&) = delete;
     ~InFlight() {
         INVARIANT(backend_.in_flight_ > 0);
-        if (--backend_.in_flight_ == 0 && !sim::mutant<"backend: idle and tells nobody">())
+        if (--backend_.in_flight_ == 0 && !sim::mutant<"drain: nobody is told of the end">())
             Drain::kick(backend_.layer_);
     }
 

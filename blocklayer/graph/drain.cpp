@@ -7,6 +7,24 @@
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
+namespace {
+
+// A drained section that has begun. From when it is complete, only the fiber that began it may send
+// requests to the node or to what stands on it.
+struct OpenSection {
+    const Node* node;
+    std::uint64_t fiber;
+    bool complete;
+};
+
+// In the order they began.
+std::vector<OpenSection>& open_sections(BlockLayer& layer) {
+    std::any& place = layer.extensions["drained sections"];
+    if (!place.has_value()) place = std::vector<OpenSection>();
+    return *std::any_cast<std::vector<OpenSection>>(&place);
+}
+
+}  // namespace
 
 // Node by node instead of by recursion: chains are long and stacks are not.
 void Drain::enter(Node& first) {
@@ -71,12 +89,32 @@ void Drain::begin(sim::Co& co, Node& node) {
     const NodeRef alive(&node);
     node.layer().world().emit("drained section begins", node.subject());
     quiesce(node);
+    auto& sections = open_sections(node.layer());
+    sections.push_back({&node, co.fiber().id, false});
     settle(co, node);
+    const auto own = std::find_if(sections.begin(), sections.end(), [&](const auto& section) {
+        return section.node == &node && section.fiber == co.fiber().id && !section.complete;
+    });
+    if (own != sections.end()) own->complete = true;
+}
+
+void Drain::check_request(const sim::Co& co, const Node& node) {
+    for (const OpenSection& section : open_sections(node.layer())) {
+        if (!section.complete || section.fiber == co.fiber().id) continue;
+        if (!node.layer().graph().reaches(node, *section.node)) continue;
+        throw sim::AssertionFailure(
+            fmt::format("a request begins on node '{}' although node '{}' is drained", node.name(),
+                        section.node->name()));
+    }
 }
 
 void Drain::end(Node& node) {
     INVARIANT(node.own_drains_ > 0);
     --node.own_drains_;
+    auto& sections = open_sections(node.layer());
+    const auto last = std::find_if(sections.rbegin(), sections.rend(),
+                                   [&](const auto& section) { return section.node == &node; });
+    if (last != sections.rend()) sections.erase(std::next(last).base());
     node.layer().world().emit("drained section ends", node.subject());
     leave(node);
 }

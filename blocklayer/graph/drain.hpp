@@ -29,6 +29,9 @@ public:
     static void kick(BlockLayer& layer);
     // Is a request in flight on the node or on its way to it?
     static bool busy(const Node& node);
+    // A request begins on a node that is drained, in this fiber: fails the run unless the section
+    // is still waiting for such requests, or is the fiber's own.
+    static void check_request(const sim::Co& co, const Node& node);
     // All counters recomputed: text of the first difference, or "".
     static std::string check(const BlockLayer& layer);
 
@@ -37,7 +40,7 @@ private:
     friend class Graph;
     static void enter(Node& node);
     static void leave(Node& node);
-    static void sync(Edge& edge);  // after the edge or its child changed
+    static void sync(Edge& edge);     // after the edge or its child changed
     static void release(Edge& edge);  // the edge goes away: its parent may go on
 };
 

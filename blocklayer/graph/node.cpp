@@ -87,7 +87,7 @@ void Node::child_resized(Edge& edge) {
 }
 
 void Node::became_idle() {
-    if (!layer_.drain_waiters_.empty() && !sim::mutant<"drain: the last request wakes nobody">())
+    if (!layer_.drain_waiters_.empty() && !sim::mutant<"drain: nobody is told of the end">())
         layer_.drain_waiters_.wake_all();
 }
 

@@ -10,6 +10,7 @@
 #include "blocklayer/jobs/mirror.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -123,8 +124,7 @@ Status Commit::take_nodes(Node& top, Node& base) {
     }
     TRY(hold("base", base, {}));
 
-    Claim claim{Perm::consistent_read | Perm::write,
-                Perm::consistent_read | Perm::write_unchanged};
+    Claim claim{Perm::consistent_read | Perm::write, Perm::consistent_read | Perm::write_unchanged};
     if (base.length() < top.length()) claim.used = claim.used | Perm::resize;
     base_ = BlockBackend::make(layer(), claim);
     base_->queue_when_drained = false;
@@ -135,8 +135,7 @@ Status Commit::take_nodes(Node& top, Node& base) {
 }
 
 void Commit::unfreeze() {
-    if (std::exchange(frozen_, false))
-        layer().graph().unfreeze_chain(*filter_, base_node_.get());
+    if (std::exchange(frozen_, false)) layer().graph().unfreeze_chain(*filter_, base_node_.get());
 }
 
 // ---- the work -----------------------------------------------------------------------------------
@@ -164,19 +163,20 @@ Status Commit::run(sim::Co& co) {
         if (is_cancelled()) return {};
         delay = {};
         const std::uint64_t step = std::min(step_bytes, length - offset);
-        const auto found =
-            status_above(co, *top_node_, base_node_.get(), offset, step);
+        const auto found = status_above(co, *top_node_, base_node_.get(), offset, step);
         bool is_read = true;
         Status status;
         if (!found)
             status = failure(sim::errno_text(found.error()), found.error());
-        else if (found->allocated)
+        else if (found->allocated &&
+                 !(sim::mutant<"commit: zeroes are not copied">() && found->zero))
             status = copy(co, offset, found->length, is_read);
         if (!status) {
             const ErrorAction action =
                 error_action(options_.on_error, is_read, status.error().code);
             if (action == ErrorAction::report) return status;
             delay = RateLimit::slice;  // it is tried again, but not for ever in one instant
+            if (sim::mutant<"commit: what failed is passed over">()) offset += 4096;
             continue;
         }
         if (found->allocated) delay = account(found->length);
@@ -197,8 +197,7 @@ Status Commit::rename_backing(sim::Co& co, Node& overlay) {
         name = base_node_->driver().exact_filename();
         if (name.empty()) name = base_node_->filename();
     }
-    Status status =
-        overlay.driver().change_backing_file(co, name, base_node_->spec().name);
+    Status status = overlay.driver().change_backing_file(co, name, base_node_->spec().name);
     if (was_read_only) (void)Reopen::set_read_only(co, overlay, true);
     return status;
 }
@@ -211,7 +210,7 @@ Status Commit::prepare(sim::Co& co) {
     for (const Edge* edge : parents) {
         Node* overlay = edge->parent().as_node();
         if (overlay == nullptr || !edge->role().has(Role::cow)) continue;
-        TRY(rename_backing(co, *overlay));
+        if (!sim::mutant<"commit: overlays keep the old name">()) TRY(rename_backing(co, *overlay));
     }
     return layer().graph().replace_node(*filter_, *base_node_, Strict::yes);
 }

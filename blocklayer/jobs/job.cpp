@@ -9,6 +9,7 @@
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 #include "sim/sync.hpp"
 
 namespace blocklayer {
@@ -126,7 +127,7 @@ void Job::pause_point(sim::Co& co) {
     set_status(before == JobStatus::ready ? JobStatus::standby : JobStatus::paused);
     paused_ = true;
     do suspend(co);
-    while (should_pause() && !force_cancelled_);
+    while (should_pause() && !force_cancelled_ && !sim::mutant<"jobs: any event ends a pause">());
     paused_ = false;
     set_status(before);
 }
@@ -149,14 +150,15 @@ void Job::idle(sim::Co& co) {
 void Job::set_ready() { set_status(JobStatus::ready); }
 
 void Job::pause() {
-    ++pause_count_;
+    if (!sim::mutant<"jobs: a drained section does not pause">()) ++pause_count_;
     if (!paused_) enter();
 }
 
 void Job::resume() {
+    if (sim::mutant<"jobs: a drained section does not pause">() && pause_count_ == 0) return;
     INVARIANT(pause_count_ > 0);
     if (--pause_count_ > 0) return;
-    enter();
+    if (!sim::mutant<"jobs: a resumed job sleeps on">()) enter();
 }
 
 void Job::pause_for_user() {

@@ -12,6 +12,7 @@
 #include "blocklayer/jobs/mirror.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 
@@ -49,6 +50,7 @@ void Mirror::wait_for_range(sim::Co& co, std::uint64_t begin, std::uint64_t end,
 }
 
 void Mirror::wait_for_copies(sim::Co& co) {
+    if (sim::mutant<"mirror: pauses with copies under way">()) return;
     while (in_flight_ > 0) operation_over_.wait(co);
 }
 
@@ -104,7 +106,8 @@ bool Mirror::next_run(sim::Co& co, std::uint64_t& begin, std::uint64_t& end) {
     if (!dirty) return false;
     begin = aligned_down(*dirty);
     end = aligned_up(begin + 1);
-    wait_for_range(co, begin, end, nullptr);
+    if (!sim::mutant<"mirror: copies overlap with others">())
+        wait_for_range(co, begin, end, nullptr);
     dirty = dirty_->next_dirty(begin);  // it may have been dealt with while we waited
     if (!dirty || *dirty >= end) return false;
     const std::uint64_t length = source_->length();
@@ -137,7 +140,8 @@ sim::Duration Mirror::copy_run(sim::Co& co) {
     std::uint64_t begin = 0, end = 0;
     if (!next_run(co, begin, end)) return {};
     Operation run(*this, begin, end);
-    dirty_->clear(begin, end - begin);
+    if (!sim::mutant<"mirror: bits are cleared after the copy">())
+        dirty_->clear(begin, end - begin);
     cursor_ = end;
     const bool zeroes_are_free =
         target_node_->flags().discard_unmap && target_node_->limits().zeroes_may_unmap;
@@ -154,25 +158,28 @@ sim::Duration Mirror::copy_run(sim::Co& co) {
         start_copy(piece);
         delay = account(piece.change == Change::write || !zeroes_are_free ? piece.length : 0);
     }
-    if (run.begin < end) dirty_->set(run.begin, end - run.begin);
+    if (run.begin < end && !sim::mutant<"mirror: an interrupted run is clean">())
+        dirty_->set(run.begin, end - run.begin);
     return delay;
 }
 
 void Mirror::start_copy(Piece piece) {
     ++in_flight_;
     bytes_in_flight_ += piece.length;
-    auto operation =
-        std::make_shared<Operation>(*this, piece.offset, piece.offset + piece.length);
+    auto operation = std::make_shared<Operation>(*this, piece.offset, piece.offset + piece.length);
     const std::shared_ptr<Job> alive = shared_from_this();
     layer().world().spawn(
         layer().world().main_thread(), "mirror copy",
         [this, alive, piece, operation = std::move(operation)](sim::Co& co) mutable {
             bool is_read = false;
             const IoStatus status = copy(co, piece, is_read);
+            if (sim::mutant<"mirror: bits are cleared after the copy">())
+                dirty_->clear(piece.offset, piece.length);
             if (status) {
                 advance_progress(piece.length);
             } else {
-                dirty_->set(piece.offset, piece.length);
+                if (!sim::mutant<"mirror: what could not be copied is clean">())
+                    dirty_->set(piece.offset, piece.length);
                 request_failed(is_read ? options_.on_source_error : options_.on_target_error,
                                is_read, status.error());
             }
@@ -218,12 +225,13 @@ void Mirror::request_failed(OnError policy, bool is_read, Errno error) {
 
 // ---- write-blocking mode ------------------------------------------------------------------------
 
-IoStatus Mirror::change_both(sim::Co& co, Change change, std::uint64_t offset,
-                             std::uint64_t length, sim::IoView data,
+IoStatus Mirror::change_both(sim::Co& co, Change change, std::uint64_t offset, std::uint64_t length,
+                             sim::IoView data,
                              const std::function<IoStatus(sim::Co&)>& change_source) {
     const std::shared_ptr<Job> alive = shared_from_this();
     const std::uint64_t begin = aligned_down(offset), end = aligned_up(offset + length);
-    wait_for_range(co, begin, end, nullptr);
+    if (!sim::mutant<"mirror: a blocking write does not wait for copies">())
+        wait_for_range(co, begin, end, nullptr);
     const Operation operation(*this, begin, end);
     const IoStatus status = change_source(co);
     const bool parts = offset % unit_ != 0 ||
@@ -232,7 +240,8 @@ IoStatus Mirror::change_both(sim::Co& co, Change change, std::uint64_t offset,
     const auto dirty = dirty_->next_dirty(begin);
     const bool copied_later = dirty && *dirty < end;
     if (!status || failed_ || copied_later || (whole_units_ && parts)) {
-        dirty_->set(offset, length);
+        if (!sim::mutant<"mirror: what is left for later is not marked">())
+            dirty_->set(offset, length);
         return status;
     }
     const IoStatus mirrored = change_target(co, change, offset, length, data);

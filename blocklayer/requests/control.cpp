@@ -19,7 +19,7 @@ Unexpected<Error> with_errno(std::string text, Errno code) {
 IoStatus RequestLayer::flush(sim::Co& co, Node& node) {
     if (node.read_only()) return {};
     if (stack_is_short(co)) return Unexpected(Errno::no_memory);
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     const std::uint64_t generation = node.write_generation;
     while (node.flushing_) node.flushed_.wait(co);
     // A format may hold back what nobody wrote; what lies on the host is settled by what was
@@ -51,7 +51,7 @@ Status RequestLayer::truncate(sim::Co& co, Node& node, std::uint64_t size, bool 
                        Errno::too_big);
     if (stack_is_short(co)) return with_errno("Could not resize", Errno::no_memory);
     const std::uint64_t old = node.length();
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("truncate", node.subject(), size);
     // What appears or disappears must not be written to meanwhile.
     TrackedRequest tracked(node.tracked(), std::min(old, size),

@@ -47,7 +47,7 @@ IoStatus Edge::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Request
         require_write("copy on read", offset, length, RequestFlag::write_unchanged);
     if (!in_range(offset, length)) return Unexpected(Errno::io);
 
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("read", node.subject(), offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/false);
     if (inside(offset, length, node.length()) && aligned(offset, length, node.limits()) &&
@@ -66,7 +66,7 @@ IoStatus Edge::write(sim::Co& co, std::uint64_t offset, sim::IoView from, Reques
     if (!is_inside && length > 0) require_resize("write", offset, length);
     if (node.read_only()) return Unexpected(Errno::perm);
 
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("write", node.subject(), offset, length);
     if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
@@ -94,7 +94,7 @@ IoStatus Edge::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t len
     if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
     if (length == 0) return {};
 
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("write zeroes", node.subject(), offset, length);
     if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
@@ -110,7 +110,7 @@ IoStatus Edge::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) 
     if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
     if (length == 0 || !node.flags().discard_unmap) return {};
 
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("discard", node.subject(), offset, length);
     if (sim::mutant<"S05">()) RequestLayer::mark_dirty(node, offset, length);
     TrackedRequest tracked(node.tracked(), offset, length, /*write=*/true);
@@ -141,7 +141,7 @@ Status Edge::truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_v
 IoStatus Edge::make_empty(sim::Co& co) {
     Node& node = *child_;
     require_write("make empty", 0, node.length(), RequestFlag::write_unchanged);
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     node.layer().world().emit("make empty", node.subject());
     const IoStatus status = node.driver().make_empty(co);
     ++node.write_generation;

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "blocklayer/graph/drain.hpp"
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/requests/tracked.hpp"
 #include "sim/co.hpp"
@@ -20,7 +21,11 @@ namespace blocklayer {
 // Counts one request on its node for the length of a scope.
 class RequestScope {
 public:
-    explicit RequestScope(Node& node) : node_(node) { node.begin_request(); }
+    RequestScope(const sim::Co& co, Node& node) : node_(node) {
+        if (node.drained()) [[unlikely]]
+            Drain::check_request(co, node);
+        node.begin_request();
+    }
     RequestScope(const RequestScope&) = delete;
     RequestScope& operator=(const RequestScope&) = delete;
     ~RequestScope() { node_.end_request(); }

@@ -20,8 +20,7 @@ using testing::perms;
 Limits random_limits(sim::RandomStream& random) {
     Limits limits;
     limits.request_alignment = 1u << random.below(13);
-    if (random.chance(1, 2))
-        limits.max_transfer = limits.request_alignment * (1 + random.below(4));
+    if (random.chance(1, 2)) limits.max_transfer = limits.request_alignment * (1 + random.below(4));
     if (random.chance(1, 3)) limits.pwrite_zeroes_alignment = 1u << (9 + random.below(5));
     if (random.chance(1, 3)) limits.max_pwrite_zeroes = 4096 * (1 + random.below(4));
     if (random.chance(1, 3)) limits.pdiscard_alignment = 1u << (9 + random.below(5));
@@ -41,11 +40,9 @@ void check_call(const DriverCall& call, const Limits& limits) {
     if ((call.request == "read" || call.request == "write") && limits.max_transfer != 0)
         CHECK(call.length <= limits.max_transfer);
     if (call.request == "zero" && limits.max_pwrite_zeroes != 0)
-        CHECK(call.length <=
-              std::max<std::uint64_t>({limits.max_pwrite_zeroes, align,
-                                       limits.pwrite_zeroes_alignment}));
-    if (call.request == "write" && !limits.supports_fua)
-        CHECK(!call.flags.has(RequestFlag::fua));
+        CHECK(call.length <= std::max<std::uint64_t>({limits.max_pwrite_zeroes, align,
+                                                      limits.pwrite_zeroes_alignment}));
+    if (call.request == "write" && !limits.supports_fua) CHECK(!call.flags.has(RequestFlag::fua));
     if (call.request == "zero" && !limits.zeroes_supports_fua)
         CHECK(!call.flags.has(RequestFlag::fua));
     if (call.request == "zero" && !limits.zeroes_may_unmap)
@@ -105,8 +102,8 @@ TEST_CASE("requests: any request on any driver is as on an array of bytes", "[re
                     // Both halves of one request, scattered.
                     sim::IoVec pieces[] = {{data.data(), length / 3},
                                            {data.data() + length / 3, length - length / 3}};
-                    REQUIRE(guest.read(co, offset,
-                                       sim::IoView(std::span<const sim::IoVec>(pieces))));
+                    REQUIRE(
+                        guest.read(co, offset, sim::IoView(std::span<const sim::IoVec>(pieces))));
                     REQUIRE(std::equal(data.begin(), data.end(), at));
                     break;
                 }
@@ -141,9 +138,7 @@ std::vector<Kind> kinds_of_request() {
          [=](sim::Co& co, Edge& e) { (void)e.read(co, 0, view(), RequestFlag::copy_on_read); }},
         {"write", perms("W"), none, [=](sim::Co& co, Edge& e) { (void)e.write(co, 0, view()); }},
         {"write", perms("W"), perms("U"),
-         [=](sim::Co& co, Edge& e) {
-             (void)e.write(co, 0, view(), RequestFlag::write_unchanged);
-         }},
+         [=](sim::Co& co, Edge& e) { (void)e.write(co, 0, view(), RequestFlag::write_unchanged); }},
         {"write", perms("WR"), none,
          [=](sim::Co& co, Edge& e) { (void)e.write(co, e.child().length(), view()); }},
         {"write zeroes", perms("W"), none,
@@ -159,11 +154,12 @@ std::vector<Kind> kinds_of_request() {
          [](sim::Co& co, Edge& e) { (void)e.make_empty(co); }},
         {"truncate", perms("R"), none,
          [](sim::Co& co, Edge& e) { (void)e.truncate(co, 1 << 20, true, "off"); }},
-        {"read", {}, none,
+        {"read",
+         {},
+         none,
          [=](sim::Co& co, Edge& e) { (void)e.read(co, 0, view(), RequestFlag::inconsistent_ok); }},
         {"flush", {}, none, [](sim::Co& co, Edge& e) { (void)e.flush(co); }},
-        {"block status", {}, none,
-         [](sim::Co& co, Edge& e) { (void)e.block_status(co, 0, 512); }},
+        {"block status", {}, none, [](sim::Co& co, Edge& e) { (void)e.block_status(co, 0, 512); }},
     };
 }
 

@@ -35,7 +35,7 @@ IoResult<BlockStatus> RequestLayer::block_status(sim::Co& co, Node& node, std::u
         return BlockStatus{.length = length, .zero = true, .allocated = true, .eof = true};
     length = std::min(length, node.length() - offset);
 
-    const RequestScope scope(node);
+    const RequestScope scope(co, node);
     const std::uint64_t align = node.limits().request_alignment;
     const std::uint64_t begin = offset - offset % align;
     const std::uint64_t end = offset + length;

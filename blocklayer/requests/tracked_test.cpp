@@ -33,28 +33,29 @@ TEST_CASE("tracked: overlapping requests wait for serialising ones", "[tracked]"
             const std::uint64_t align = std::uint64_t{1} << random.below(4);
             const bool serialising = random.chance(1, 2);
             ++begun;
-            world.spawn(world.main_thread(), "request", [&, offset, length, align,
-                                                         serialising](sim::Co& co) {
-                co.sleep({.ns = static_cast<std::int64_t>(offset % 7)});
-                TrackedRequest request(all, offset, length, true);
-                if (serialising) {
-                    if (!request.make_serialising(co, align, /*wait=*/false)) {
-                        ++waits;
-                        REQUIRE(request.make_serialising(co, align, /*wait=*/true));
-                    }
-                } else {
-                    request.wait_for_serialising(co);
-                }
-                const std::uint64_t unit = serialising ? align : 1;
-                const Going self{offset - offset % unit, (offset + length + unit - 1) / unit * unit,
-                                 serialising};
-                going.push_back(&self);
-                CHECK(!clashes(self));
-                co.sleep({.ns = 3});
-                CHECK(!clashes(self));
-                std::erase(going, &self);
-                ++ended;
-            });
+            world.spawn(world.main_thread(), "request",
+                        [&, offset, length, align, serialising](sim::Co& co) {
+                            co.sleep({.ns = static_cast<std::int64_t>(offset % 7)});
+                            TrackedRequest request(all, offset, length, true);
+                            if (serialising) {
+                                if (!request.make_serialising(co, align, /*wait=*/false)) {
+                                    ++waits;
+                                    REQUIRE(request.make_serialising(co, align, /*wait=*/true));
+                                }
+                            } else {
+                                request.wait_for_serialising(co);
+                            }
+                            const std::uint64_t unit = serialising ? align : 1;
+                            const Going self{offset - offset % unit,
+                                             (offset + length + unit - 1) / unit * unit,
+                                             serialising};
+                            going.push_back(&self);
+                            CHECK(!clashes(self));
+                            co.sleep({.ns = 3});
+                            CHECK(!clashes(self));
+                            std::erase(going, &self);
+                            ++ended;
+                        });
         }
         world.run_until_idle();
         CHECK(all.empty());

@@ -22,6 +22,7 @@ public:
     void run(sim::Co& co) {
         for (unsigned i = 0; i < options_.operations || (options_.until && !*options_.until); ++i) {
             if (rig_.power_is_off()) return;
+            if (i >= options_.operations) co.sleep(sim::milliseconds(1));
             const sim::IoStatus status = one(co);
             if (!status && !options_.errors_allowed && !rig_.power_is_off())
                 Rig::fail(fmt::format("a guest request on '{}' failed with {}", id_,
@@ -34,7 +35,8 @@ private:
         guest::CheckedDisk& disk = rig_.disk(id_);
         const std::uint64_t length = (1 + random_.below(options_.longest / sector)) * sector;
         const std::uint64_t places = (options_.area - length) / sector + 1;
-        const std::uint64_t offset = random_.below(places) * sector;
+        const std::uint64_t offset =
+            random_.below(places) * sector + random_.below(options_.pieces) * options_.stride;
         const auto part = std::span(data_).first(length);
         std::uint64_t kind = random_.below(16);
         const auto is = [&](unsigned chances) {

@@ -10,12 +10,15 @@ namespace hwmodels::campaign {
 
 struct LoadOptions {
     unsigned operations = 8;
-    std::uint64_t area = 64 * 1024;    // bytes from the disk's start
+    std::uint64_t area = 64 * 1024;  // bytes, spread over so many pieces of the disk:
+    unsigned pieces = 1;             // each begins at a multiple of stride
+    std::uint64_t stride = 0;
     std::uint64_t longest = 4 * 1024;  // bytes of one request
     // Chances out of 16; what is left are writes.
     unsigned reads = 3, zeroes = 2, discards = 1, flushes = 1;
     bool errors_allowed = false;  // false: a failed request stops the run
-    const bool* until = nullptr;  // goes on after its operations until this is true
+    // Goes on after its operations until this is true, one request a millisecond.
+    const bool* until = nullptr;
 };
 
 // Its requests come from the world's stream "load <id> <process>".

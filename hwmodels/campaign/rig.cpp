@@ -233,11 +233,14 @@ void Rig::some_time(sim::Co& co, std::uint64_t most) {
 
 void Rig::verify(sim::Co& co) {
     finish(co);
+    std::erase_if(disks_,  // those that were unplugged
+                  [&](const auto& disk) { return machine->find_device(disk.first) == nullptr; });
     for (const auto& [id, disk] : disks_) {
         if (const auto flushed = disk->flush(co); !flushed && !errors_injected)
             fail(fmt::format("disk '{}': the last flush failed", id));
         read_whole(co, *disk);
     }
+    const Contents last = contents();
     for (const auto& [id, disk] : disks_) {
         disk->shut_down(co);
         hotplug_->remove_disk(disk->disk());
@@ -246,41 +249,63 @@ void Rig::verify(sim::Co& co) {
     check_counters();
     check_images(co);
     layer.shut_down(co);
+    reopen_and_read(co, last, errors_injected);
 }
 
-void Rig::read_back(sim::Co& co, blocklayer::BlockLayer& from, const std::string& name) {
-    const blocklayer::NodeRef node(from.find_node(name));
+void Rig::read_back(sim::Co& co, blocklayer::Node& node, guest::ContentOracle& oracle) {
+    const blocklayer::NodeRef alive(&node);
     auto backend = blocklayer::BlockBackend::make(
-        from, {.used = blocklayer::Perm::consistent_read, .shared = blocklayer::PermSet::all()});
-    must(backend->insert(*node), "a reader after the power cut");
+        node.layer(),
+        {.used = blocklayer::Perm::consistent_read, .shared = blocklayer::PermSet::all()});
+    must(backend->insert(node), "a reader of what was opened again");
     std::vector<std::byte> data(64 * 1024);
-    guest::ContentOracle& oracle = *oracles_.at(name);
-    for (std::uint64_t at = 0; at < node->length(); at += data.size()) {
+    for (std::uint64_t at = 0; at < node.length(); at += data.size()) {
         const auto into =
-            std::span(data).first(std::min<std::uint64_t>(data.size(), node->length() - at));
+            std::span(data).first(std::min<std::uint64_t>(data.size(), node.length() - at));
         const auto begun = oracle.begin_read();
         if (!backend->read(co, at, sim::IoView(into)))
-            fail(fmt::format("node '{}' cannot be read after the power cut", name));
+            fail(fmt::format("node '{}' cannot be read when opened again", node.name()));
         if (const auto wrong = oracle.end_read(begun, at, into)) fail(*wrong);
     }
     backend->remove();
 }
 
+Rig::Contents Rig::contents() const {
+    Contents found;
+    for (const blocklayer::Node* node : layer.nodes()) {
+        if (node->spec().kind == blocklayer::DriverKind::protocol ||
+            !node->options().has("node-name"))
+            continue;
+        Value& options = found.nodes.emplace_back(node->options());
+        // A snapshot or a commit has changed what lies below.
+        if (const blocklayer::Edge* backing = node->cow_child();
+            backing != nullptr && backing->child().options().has("node-name"))
+            options.set("backing", backing->child().name());
+    }
+    for (const auto& [id, disk] : disks_)
+        if (const Device* device = machine->find_device(id))
+            if (const blocklayer::BlockBackend* backend = device->backend())
+                found.known.emplace_back(backend->node()->name(), disk->shared_oracle());
+    return found;
+}
+
+void Rig::reopen_and_read(sim::Co& co, const Contents& contents, bool leaks_allowed) {
+    blocklayer::BlockLayer after(world, store);
+    for (const Value& options : contents.nodes)
+        must(after.add_monitor_node(co, options), "opening again");
+    for (blocklayer::Node* node : after.nodes())
+        if (node->spec().name == "qcow2") check_image(co, *node, leaks_allowed);
+    for (const auto& [name, oracle] : contents.known)
+        read_back(co, *after.find_node(name), *oracle);
+    after.shut_down(co);
+}
+
 void Rig::cut_power_and_verify(sim::Co& co) {
-    std::vector<std::pair<std::string, Value>> tops;
-    for (const blocklayer::Node* node : layer.nodes())
-        if (oracles_.contains(node->name())) tops.emplace_back(node->name(), node->options());
+    const Contents last = contents();
     power_is_off_ = true;
     for (const auto& [node, oracle] : oracles_) oracle->power_lost();
     store.power_cut(world);
-    blocklayer::BlockLayer after(world, store);
-    for (const auto& [name, options] : tops) {
-        must(after.add_monitor_node(co, options), "opening after the power cut");
-        blocklayer::Node& node = *after.find_node(name);
-        if (node.spec().name == "qcow2") check_image(co, node, /*leaks_allowed=*/true);
-        read_back(co, after, name);
-    }
-    after.shut_down(co);
+    reopen_and_read(co, last, /*leaks_allowed=*/true);
 }
 
 }  // namespace hwmodels::campaign

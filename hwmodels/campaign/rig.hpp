@@ -76,8 +76,9 @@ public:
     // Any number of events may happen before this goes on, below `most`; the world's choice.
     void some_time(sim::Co& co, std::uint64_t most);
 
-    // Everything that must hold at the end, and closes the layer: whole disks read back, jobs and
-    // requests over, counters balanced, permissions as recomputed, images without damage.
+    // Everything that must hold at the end: whole disks read back, jobs and requests over, counters
+    // balanced, permissions as recomputed, images without damage; the same once more after closing
+    // the layer and opening the images again.
     void verify(sim::Co& co);
     // Host and guest lose power; then every image is opened, checked and read back.
     void cut_power_and_verify(sim::Co& co);
@@ -96,7 +97,15 @@ private:
     void check_counters();
     void check_images(sim::Co& co);
     void check_image(sim::Co& co, blocklayer::Node& node, bool leaks_allowed);
-    void read_back(sim::Co& co, blocklayer::BlockLayer& from, const std::string& node);
+    // What there is to open again: every node above a file, oldest first, and whose contents guests
+    // know.
+    struct Contents {
+        std::vector<Value> nodes;
+        std::vector<std::pair<std::string, std::shared_ptr<guest::ContentOracle>>> known;
+    };
+    Contents contents() const;
+    void reopen_and_read(sim::Co& co, const Contents& contents, bool leaks_allowed);
+    static void read_back(sim::Co& co, blocklayer::Node& node, guest::ContentOracle& oracle);
     void read_whole(sim::Co& co, guest::CheckedDisk& disk);
 
     std::map<std::string, std::unique_ptr<guest::CheckedDisk>, std::less<>> disks_;

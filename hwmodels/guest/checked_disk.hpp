@@ -33,6 +33,7 @@ public:
 
     GuestDisk& disk() { return *disk_; }
     ContentOracle& oracle() { return *oracle_; }
+    const std::shared_ptr<ContentOracle>& shared_oracle() const { return oracle_; }
 
 private:
     std::unique_ptr<GuestDisk> disk_;

@@ -75,6 +75,22 @@ void unplugging(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
+// The machine is reset while a device is about to go: it goes at once, with requests under way.
+void unplugging_by_reset(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co);
+    LoadOptions options{.operations = 6, .area = 24 * KiB};
+    options.errors_allowed = true;
+    load(rig, 3, options);
+    rig.some_time(co, 30);
+    rig.qmp(co, "device_del", Value::dict({{"id", "d"}}));
+    rig.qmp(co, "system_reset");
+    rig.wait_event(co, "DEVICE_DELETED", Value::dict({{"device", "d"}}));
+    rig.disk("d").surprise_removed();
+    rig.finish(co);
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.verify(co);
+}
+
 void host_full(Rig& rig, sim::Co& co) {
     rig.image({.file = "disk.raw", .format = "raw", .size = 64 * KiB});
     rig.add_node(co, "disk", "raw", "disk.raw");
@@ -133,6 +149,17 @@ void diamond(Rig& rig, sim::Co& co) {
         rig.qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({options})}}));
     }
     // A second writer is refused, and leaves no trace.
+    const auto graph = [&] { return rig.qmp(co, "x-debug-query-block-graph"); };
+    const Value seen = graph();
+    const Value refused = Value::dict({{"driver", "raw"},
+                                       {"node-name", "f1"},
+                                       {"file", "disk"},
+                                       {"offset", 512},
+                                       {"read-only", true}});
+    const Value top = Value::dict({{"driver", "raw"}, {"node-name", "top"}, {"file", "f1"}});
+    if (rig.try_qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({top, refused})}})))
+        Rig::fail("a writer on a read-only node");
+    if (!(graph() == seen)) Rig::fail("a refused reopen left a trace");
     const std::string before = rig.layer.graph().dump();
     if (rig.try_qmp(co, "device_add",
                     Value::dict({{"driver", "virtio-blk-pci"}, {"id", "second"}, {"drive", "f1"}})))
@@ -146,6 +173,7 @@ const WorkloadRegistration all[] = {
     WorkloadRegistration({.name = "stop and cont under load", .run = stop_and_cont}),
     WorkloadRegistration({.name = "resets under load", .run = resets}),
     WorkloadRegistration({.name = "unplugging under load", .run = unplugging}),
+    WorkloadRegistration({.name = "unplugging by reset", .run = unplugging_by_reset}),
     WorkloadRegistration({.name = "the host is full", .run = host_full}),
     WorkloadRegistration({.name = "growing a disk under load", .run = growing}),
     WorkloadRegistration({.name = "a writer moves between filters", .run = diamond}),

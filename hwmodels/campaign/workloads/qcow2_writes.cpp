@@ -10,15 +10,18 @@ namespace {
 constexpr std::uint64_t KiB = 1024;
 constexpr std::uint64_t cluster = 4 * KiB;
 
+// The smallest clusters: one L2 table describes 32 KiB, one block of refcounts 128 KiB.
+constexpr std::uint64_t small_cluster = 512, small_l2_bytes = 32 * KiB;
 // Two tables of each kind: every other access has to write one back.
-constexpr blocklayer::LayerLimits tiny{.qcow2_l2_cache_bytes = 2 * cluster,
-                                       .qcow2_refcount_cache_bytes = 2 * cluster};
+constexpr blocklayer::LayerLimits tiny{.qcow2_l2_cache_bytes = 2 * small_cluster,
+                                       .qcow2_refcount_cache_bytes = 2 * small_cluster};
 
-void set_up(Rig& rig, sim::Co& co, std::uint64_t size, Value device = {}) {
+void set_up(Rig& rig, sim::Co& co, std::uint64_t size, Value device = {},
+            std::uint64_t cluster_bytes = cluster) {
     rig.image({.file = "disk.qcow2",
                .format = "qcow2",
                .size = size,
-               .create = Value::dict({{"cluster-size", cluster}})});
+               .create = Value::dict({{"cluster-size", cluster_bytes}})});
     rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"discard", "unmap"}}));
     rig.plug(co, "d", "virtio-blk-pci", "disk", std::move(device));
 }
@@ -50,23 +53,52 @@ void over_backing(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
+// Places in eight L2 tables, more than there is room for.
+constexpr LoadOptions scattered{.operations = 14,
+                                .area = 6 * KiB,
+                                .pieces = 8,
+                                .stride = small_l2_bytes,
+                                .longest = 2 * KiB,
+                                .reads = 2,
+                                .zeroes = 4,
+                                .discards = 3};
+
 void tiny_caches(Rig& rig, sim::Co& co) {
-    // Each L2 table describes 2 MiB: the areas of these processes are in different ones.
-    set_up(rig, co, 16 * 1024 * KiB);
-    for (unsigned process = 0; process < 2; ++process)
-        rig.spawn("guest load", [&rig, process](sim::Co& inner) {
-            guest::CheckedDisk& disk = rig.disk("d");
-            sim::RandomStream& random = rig.world.rng("tiny caches");
-            std::vector<std::byte> data(cluster, static_cast<std::byte>(0x11 + process));
-            for (int i = 0; i < 16; ++i) {
-                const std::uint64_t at = random.below(8) * 2048 * KiB + random.below(3) * cluster;
-                const bool zeroes = random.chance(1, 3);
-                const sim::IoStatus status =
-                    zeroes ? disk.write_zeroes(inner, at, cluster, random.chance(2, 3))
-                           : disk.write(inner, at, data);
-                if (!status) Rig::fail("a guest request failed");
-            }
-        });
+    set_up(rig, co, 8 * small_l2_bytes, {}, small_cluster);
+    load(rig, 3, scattered);
+    rig.verify(co);
+}
+
+void tiny_caches_power_cut(Rig& rig, sim::Co& co) {
+    set_up(rig, co, 8 * small_l2_bytes, {}, small_cluster);
+    LoadOptions options = scattered;
+    options.flushes = 2;
+    options.discards = 4;
+    load(rig, 2, options);
+    rig.some_time(co, 250);
+    rig.cut_power_and_verify(co);
+}
+
+// The rest of a cluster cannot be read from the backing file: nothing may be left behind.
+void backing_errors(Rig& rig, sim::Co& co) {
+    rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 2});
+    rig.image(
+        {.file = "disk.qcow2",
+         .format = "qcow2",
+         .size = 64 * KiB,
+         .create = Value::dict(
+             {{"cluster-size", cluster}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.add_node(co, "disk", "qcow2", "disk.qcow2");
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    sim::MemoryMedium& base = *rig.store.medium("base.raw");
+    base.add_fault({.op = sim::HostOp::read,
+                    .skip = rig.world.rng("backing errors").below(6),
+                    .times = 1 + rig.world.rng("backing errors").below(3)});
+    LoadOptions options{.operations = 6, .area = 16 * KiB, .longest = 2 * KiB};
+    options.errors_allowed = true;
+    load(rig, 3, options);
+    rig.finish(co);
+    base.clear_faults();
     rig.verify(co);
 }
 
@@ -104,8 +136,10 @@ const WorkloadRegistration errors({.name = "qcow2 writes with host errors", .run
 const WorkloadRegistration cut({.name = "qcow2 writes, power cut",
                                 .run = power_cut,
                                 .cache = sim::WriteCache::volatile_});
+const WorkloadRegistration unreadable({.name = "qcow2 writes, the backing file has errors",
+                                       .run = backing_errors});
 const WorkloadRegistration scarce_cut({.name = "qcow2 writes with tiny caches, power cut",
-                                       .run = power_cut,
+                                       .run = tiny_caches_power_cut,
                                        .limits = tiny,
                                        .cache = sim::WriteCache::volatile_});
 

@@ -261,8 +261,7 @@ IoResult<std::uint64_t> Image::link_entries(sim::Co& co, std::uint64_t guest, st
         }
         if (!sim::mutant<"qcow2: linked entries are not dirty">())
             l2_cache.mark_dirty(*slice->table);
-        if (!sim::mutant<"qcow2: replaced clusters are not given back">())
-            for (const std::uint64_t old : replaced) free_entry(co, old, FreeReason::other);
+        for (const std::uint64_t old : replaced) free_entry(co, old, FreeReason::other);
         done += here;
     }
     return clusters;
