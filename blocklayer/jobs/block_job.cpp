@@ -19,6 +19,21 @@ OnError on_error_of(const Value& arguments, std::string_view name) {
 
 BlockJob::~BlockJob() = default;
 
+Result<NodeRef> BlockJob::make_filter(const std::optional<std::string>& name,
+                                      const DriverSpec& spec, std::unique_ptr<Driver> driver,
+                                      NodeFlags flags) {
+    if (name && name->empty()) return failure("Invalid node-name: ''");
+    NodeRef filter = TRY(
+        layer().make_node(name.value_or(""), spec, std::move(driver), flags, /*implicit=*/!name));
+    layer().graph().set_never_freeze(*filter);
+    return filter;
+}
+
+std::optional<std::string> optional_name(const Value& arguments, std::string_view member) {
+    const Value* name = arguments.find(member);
+    return name != nullptr ? std::optional(name->as_string()) : std::nullopt;
+}
+
 Status BlockJob::hold(std::string name, Node& node, Claim claim, Main main) {
     Edge* edge =
         TRY(layer().graph().attach_root(*this, node, std::move(name), EdgeClass::job, claim));
@@ -99,8 +114,6 @@ ErrorAction BlockJob::error_action(OnError policy, bool is_read, Errno error) {
 sim::Duration BlockJob::account(std::uint64_t bytes) {
     return limit_.account(layer().world().now(), bytes);
 }
-
-void BlockJob::clean(sim::Co&) { let_go(); }
 
 Value BlockJob::event_data() const {
     return Value::dict({{"type", Value(wire_name(type()))},

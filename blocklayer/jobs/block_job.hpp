@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,8 @@ namespace blocklayer {
 
 enum class IoStatusFlag : std::uint8_t { ok, failed, nospace };
 
+// The member's text; nothing where it is absent.
+std::optional<std::string> optional_name(const Value& arguments, std::string_view member);
 OnError on_error_of(const Value& arguments, std::string_view name);
 
 class BlockJob : public Job {
@@ -33,6 +36,9 @@ public:
     Status set_speed(std::int64_t speed);
 
 protected:
+    // A filter of the job's own, without a child yet; implicit when the user has no name for it.
+    Result<NodeRef> make_filter(const std::optional<std::string>& name, const DriverSpec& spec,
+                                std::unique_ptr<Driver> driver, NodeFlags flags);
     // Holds the node by an edge of that name, and closes it to all operations.
     enum class Main : bool { no, yes };  // yes: the node the job is about
     Status hold(std::string name, Node& node, Claim claim, Main main = Main::no);
@@ -48,7 +54,7 @@ protected:
     // Notes bytes against the speed: how long to wait.
     sim::Duration account(std::uint64_t bytes);
 
-    void clean(sim::Co& co) override;
+    void on_dismiss() override { let_go(); }
     void on_user_resume() override { io_status_ = IoStatusFlag::ok; }
     void on_pending() override;
     void on_concluded() override;

@@ -98,11 +98,10 @@ Status Commit::make_base_writable(sim::Co& co, Node& base) {
 }
 
 Status Commit::insert_filter(sim::Co& co, Node& top) {
-    const std::string& name = options_.filter_node_name;
     NodeFlags flags;
     flags.read_only = true;
-    filter_ = TRY(layer().make_node(name, CommitTop::driver_spec(), std::make_unique<CommitTop>(),
-                                    flags, /*implicit=*/name.empty()));
+    filter_ = TRY(make_filter(options_.filter_node_name, CommitTop::driver_spec(),
+                              std::make_unique<CommitTop>(), flags));
     top_node_ = NodeRef(&top);
     const DrainedSection drained(co, top);
     TRY(layer().graph().append(*filter_, top, "backing", role_filtered));
@@ -227,10 +226,10 @@ void Commit::abort(sim::Co& co) {
     if (!dropped) layer().world().emit("commit filter stays", filter_->subject());
 }
 
+// Its nodes it holds until it is dismissed.
 void Commit::clean(sim::Co& co) {
     base_.reset();
     top_.reset();
-    let_go();
     filter_ = NodeRef();
     // Who has come to write to it meanwhile keeps it writable.
     if (std::exchange(base_was_read_only_, false))

@@ -9,6 +9,7 @@
 // source  QAPI block-core.json block-commit; graphs and texts as observed
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "blocklayer/jobs/block_job.hpp"
@@ -19,7 +20,7 @@ struct CommitOptions {
     JobOptions job;
     std::int64_t speed = 0;
     OnError on_error = OnError::report;
-    std::string filter_node_name;
+    std::optional<std::string> filter_node_name;
     std::string backing_file;  // for the overlays' headers; empty: the base's filename
 };
 

@@ -60,11 +60,12 @@ void Job::withdraw() {
 void Job::start() {
     EXPECTS(!started_ && status_ == JobStatus::created);
     started_ = true;
-    busy_ = true;
+    busy_ = turn_due_ = true;
     --pause_count_;
     set_status(JobStatus::running);
     const auto self = shared_from_this();
     layer_.world().spawn_service(layer_.world().main_thread(), "job", [self](sim::Co& co) {
+        self->turn_due_ = false;
         self->pause_point(co);
         if (!self->force_cancelled_) self->result_ = self->run(co);
         self->fiber_ended_ = true;
@@ -110,12 +111,13 @@ void Job::suspend(sim::Co& co) {
     busy_ = false;
     Drain::kick(layer_);
     while (!busy_) entered_.wait(co);
+    turn_due_ = false;
 }
 
 void Job::enter() {
     if (!started_ || busy_ || fiber_ended_) return;
     timer_.cancel();
-    busy_ = true;
+    busy_ = turn_due_ = true;
     entered_.wake_all();
 }
 
@@ -194,6 +196,7 @@ Status Job::user_resume() {
 
 Status Job::user_cancel(sim::Co& co, bool force) {
     TRY(check_verb(JobVerb::cancel));
+    TRY(check_end(/*with_result=*/false));
     cancel(co, force);
     return {};
 }
@@ -202,12 +205,15 @@ Status Job::user_complete(sim::Co& co) {
     TRY(check_verb(JobVerb::complete));
     if (cancelled_ || !can_complete())
         return failure(fmt::format("The active block job '{}' cannot be completed", id_));
+    TRY(check_end(/*with_result=*/true));
     return on_complete(co);
 }
 
 Status Job::user_finalize(sim::Co& co) {
     TRY(check_verb(JobVerb::finalize));
     const std::shared_ptr<JobTransaction> transaction = transaction_;
+    for (const auto& member : transaction->jobs())
+        TRY(member->check_end(/*with_result=*/!member->cancelled_));
     transaction->finalize(co, *this);
     return {};
 }
@@ -259,6 +265,10 @@ Job* JobList::find(std::string_view id) const {
     for (const auto& job : jobs_)
         if (job->id() == id) return job.get();
     return nullptr;
+}
+
+bool JobList::turn_due() const {
+    return std::any_of(jobs_.begin(), jobs_.end(), [](const auto& job) { return job->turn_due_; });
 }
 
 void JobList::cancel_all(sim::Co& co) {

@@ -134,9 +134,14 @@ protected:
     virtual bool on_cancel(bool force) { return force || true; }
     virtual bool can_complete() const { return false; }
     virtual Status on_complete(sim::Co&) { return {}; }
+    // Would its end, with its result or without, leave users that clash? Then a verb that leads
+    // there is refused, and nothing has happened.
+    virtual Status check_end(bool /*with_result*/) { return {}; }
     // What a client hears besides changes of status.
     virtual void on_pending() {}
     virtual void on_concluded() {}
+    // It is about to be forgotten.
+    virtual void on_dismiss() {}
     // Requests of its own besides those of its fiber.
     virtual bool has_requests() const { return false; }
 
@@ -179,6 +184,7 @@ private:
     bool user_paused_ = false;
     bool paused_ = false;  // stands at a pause point
     bool busy_ = false;
+    bool turn_due_ = false;  // made ready, and did not run yet
     bool started_ = false;
     bool fiber_ended_ = false;
     bool cancelled_ = false;        // asked to end
@@ -198,6 +204,8 @@ public:
     Job* find(std::string_view id) const;  // nullptr: none
     // Cancels everything and waits until it is over.
     void cancel_all(sim::Co& co);
+    // Has a job been started or entered that has not had its turn yet?
+    bool turn_due() const;
 
 private:
     friend class Job;

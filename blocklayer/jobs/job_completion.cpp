@@ -60,6 +60,7 @@ void Job::conclude() {
 void Job::dismiss() {
     busy_ = false;
     timer_.cancel();
+    on_dismiss();
     set_status(JobStatus::null);
     std::erase(layer_.jobs().jobs_, shared_from_this());
     concluded_.wake_all();

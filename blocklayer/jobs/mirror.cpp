@@ -60,11 +60,10 @@ Status Mirror::launch(sim::Co& co, Node& source, Node& target, MirrorOptions opt
 Status Mirror::insert_filter(sim::Co& co, Node& source) {
     auto driver = std::make_unique<MirrorTop>(options_.type == JobType::commit);
     top_ = driver.get();
-    const std::string& name = options_.filter_node_name;
     NodeFlags flags;
     flags.discard_unmap = true;
-    filter_ = TRY(layer().make_node(name, MirrorTop::driver_spec(), std::move(driver), flags,
-                                    /*implicit=*/name.empty()));
+    filter_ = TRY(make_filter(options_.filter_node_name, MirrorTop::driver_spec(),
+                              std::move(driver), flags));
     source_ = NodeRef(&source);
     const DrainedSection drained(co, source);
     TRY(layer().graph().append(*filter_, source, "backing", role_filtered));
@@ -253,7 +252,38 @@ Status Mirror::prepare(sim::Co& co) {
     return swap_in_target(co);
 }
 
-// All parents of what is replaced go to the target, and the filter goes, in one step.
+// The graph that the job leaves: with a result all parents of what is replaced are the target's;
+// the filter is gone, with what the job held.
+Status Mirror::make_final_graph(Transaction& tx, bool with_result) {
+    Graph& graph = layer().graph();
+    std::vector<Node*> changed{filter_.get(), source_.get(), target_node_.get()};
+    for (Edge* edge : edges()) {
+        changed.push_back(&edge->child());
+        graph.detach(tx, *edge);
+    }
+    if (target_ != nullptr && target_->root() != nullptr) graph.detach(tx, *target_->root());
+    top_->stop();
+    tx.on_abort([this] { top_->unstop(); });
+    graph.detach(tx, *filter_->filtered_child());
+    Node* shown = source_.get();
+    if (with_result) {
+        Node& replaced = replaced_ ? *replaced_ : *source_;
+        changed.push_back(&replaced);
+        TRY(graph.replace_parents(tx, replaced, *target_node_, Strict::no));
+        if (!replaced_) shown = target_node_.get();
+    }
+    TRY(graph.replace_parents(tx, *filter_, *shown, Strict::no));
+    return graph.refresh(tx, changed);
+}
+
+// Only for a target below the source somebody may have come to rely on what the filter does not
+// demand. The real program does not look, and dies.
+Status Mirror::check_end(bool with_result) {
+    if (!frozen_) return {};
+    Transaction trial;  // undone when it goes
+    return make_final_graph(trial, with_result);
+}
+
 Status Mirror::swap_in_target(sim::Co& co) {
     Node& replaced = replaced_ ? *replaced_ : *source_;
     if (target_node_->read_only() != replaced.read_only())
@@ -261,21 +291,10 @@ Status Mirror::swap_in_target(sim::Co& co) {
     const DrainedSection target_drained(co, *target_node_);
     target_.reset();
     let_go();
-    Graph& graph = layer().graph();
-    if (std::exchange(frozen_, false)) graph.unfreeze_chain(*filter_, target_node_.get());
-
-    const auto swap = [&](Transaction& tx) -> Status {
-        top_->stop();
-        tx.on_abort([this] { top_->unstop(); });
-        graph.detach(tx, *filter_->filtered_child());
-        TRY(graph.replace_parents(tx, replaced, *target_node_, Strict::no));
-        Node& shown = replaced_ ? *source_ : *target_node_;
-        TRY(graph.replace_parents(tx, *filter_, shown, Strict::no));
-        Node* const changed[] = {target_node_.get(), source_.get(), &replaced, filter_.get()};
-        return graph.refresh(tx, changed);
-    };
+    if (std::exchange(frozen_, false))
+        layer().graph().unfreeze_chain(*filter_, target_node_.get());
     Transaction tx;
-    TRY(swap(tx));
+    TRY(make_final_graph(tx, /*with_result=*/true));
     tx.commit();
     return {};
 }

@@ -23,6 +23,7 @@ namespace blocklayer {
 
 class DirtyBitmap;
 class MirrorTop;
+class Transaction;
 
 enum class MirrorSync : std::uint8_t { full, top, none };
 
@@ -36,9 +37,8 @@ struct MirrorOptions {
     std::int64_t speed = 0;
     OnError on_source_error = OnError::report, on_target_error = OnError::report;
     std::string replaces;  // node to put the target in place of; empty: the source
-    std::string filter_node_name;
+    std::optional<std::string> filter_node_name;
     bool unmap = true;
-    bool base_was_read_only = false;  // commit
 };
 
 class Mirror final : public BlockJob {
@@ -67,6 +67,7 @@ protected:
     bool on_cancel(bool force) override;
     bool can_complete() const override { return is_ready(); }
     Status on_complete(sim::Co& co) override;
+    Status check_end(bool with_result) override;
     bool has_requests() const override { return in_flight_ > 0; }
     using Job::busy;
     bool busy(const Edge& edge) const override;
@@ -83,6 +84,7 @@ private:
     Status take_intermediate(Node& source, Node& target);
     Status match_sizes(sim::Co& co);
     Status swap_in_target(sim::Co& co);
+    Status make_final_graph(Transaction& tx, bool with_result);
     void remove_filter(sim::Co& co);
     void drop_bitmap();
     void become_ready();

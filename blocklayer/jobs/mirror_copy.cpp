@@ -219,8 +219,11 @@ IoStatus Mirror::change_target(sim::Co& co, Change change, std::uint64_t offset,
 void Mirror::request_failed(OnError policy, bool is_read, Errno error) {
     if (is_cancelled()) return;
     const ErrorAction action = error_action(policy, is_read, error);
-    if (action == ErrorAction::report && !failed_) failed_ = error;
-    retry_later_ = true;
+    if (action == ErrorAction::report) {
+        if (!failed_) failed_ = error;
+        enter();  // there is nothing left to sleep for
+    }
+    if (action == ErrorAction::ignore) retry_later_ = true;  // not for ever in one instant
 }
 
 // ---- write-blocking mode ------------------------------------------------------------------------

@@ -7,6 +7,8 @@
 
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/testing/job_fixture.hpp"
+#include "sim/rng.hpp"
+#include "sim/schedule.hpp"
 #include "sim/testing/catch.hpp"
 
 namespace blocklayer {
@@ -45,6 +47,147 @@ TEST_CASE("mirror: copies, says ready, and puts the target in place", "[jobs][mi
     CHECK(source.op_blockers().empty());
     CHECK(target.op_blockers().empty());
     f.check();
+}
+
+// A guest that writes where nobody else does, and knows what it should find there.
+class Guest {
+public:
+    Guest(JobFixture& f, BlockBackend& disk, std::uint64_t begin, std::uint64_t length,
+          std::uint64_t seed)
+        : f_(f), disk_(disk), begin_(begin), model_(length), random_(seed, "mirror guest") {
+        f_.world.spawn(f_.world.main_thread(), "guest", [this](sim::Co& co) { run(co); });
+    }
+    bool over() const { return over_; }
+    void stop() { stopped_ = true; }
+    // What the disk holds now is what was acknowledged.
+    bool agrees(const std::vector<std::byte>& disk) const {
+        return std::equal(model_.begin(), model_.end(),
+                          disk.begin() + static_cast<std::ptrdiff_t>(begin_));
+    }
+
+private:
+    void run(sim::Co& co) {
+        while (!stopped_) {
+            const std::uint64_t at = random_.below(model_.size());
+            const std::uint64_t length =
+                1 + random_.below(std::min<std::uint64_t>(model_.size() - at, 40'000));
+            const auto value = std::byte(1 + random_.below(255));
+            IoStatus status;
+            std::byte left = value;
+            switch (random_.below(4)) {
+            case 0:
+                status = disk_.write_zeroes(co, begin_ + at, length);
+                left = std::byte{0};
+                break;
+            case 1:
+                status = disk_.discard(co, begin_ + at, length);
+                left = std::byte{0};
+                break;
+            default: {
+                const std::vector<std::byte> bytes(length, value);
+                status = disk_.write(co, begin_ + at, std::span(bytes));
+            }
+            }
+            CHECK(status);
+            std::fill_n(model_.begin() + static_cast<std::ptrdiff_t>(at), length, left);
+            co.sleep(sim::microseconds(static_cast<std::int64_t>(random_.below(3000))));
+        }
+        over_ = true;
+    }
+
+    JobFixture& f_;
+    BlockBackend& disk_;
+    std::uint64_t begin_;
+    std::vector<std::byte> model_;
+    sim::RandomStream random_;
+    bool stopped_ = false, over_ = false;
+};
+
+struct Race {
+    Race(std::uint64_t seed, bool write_blocking);
+    void play();
+
+    std::uint64_t seed;
+    bool write_blocking;
+    JobFixture f;
+    sim::RandomStream random;
+    Node* source = nullptr;
+    Node* target = nullptr;
+    BlockBackend* disk = nullptr;
+    bool pivoted = false;
+};
+
+constexpr std::uint64_t race_bytes = 256 * 1024;
+
+Race::Race(std::uint64_t race_seed, bool blocking)
+    : seed(race_seed),
+      write_blocking(blocking),
+      f(sim::WorldOptions{.seed = race_seed, .schedule = sim::random_schedule(race_seed)},
+        LayerOptions{.limits = {.job_slots = 3, .job_chunk_bytes = 32 * 1024}}),
+      random(race_seed, "mirror race") {
+    for (const char* name : {"s", "t"}) {
+        Node& node = f.open(Value::dict({{"driver", "test-memory"},
+                                         {"node-name", name},
+                                         {"size", race_bytes},
+                                         {"discard", "unmap"}}));
+        f.memory_of(node).before = [this](sim::Co& co, const testing::DriverCall&) {
+            co.sleep(sim::microseconds(static_cast<std::int64_t>(random.below(400))));
+        };
+        (node.name() == "s" ? source : target) = &node;
+    }
+    f.fill(*target, 9);
+    f.memory_of(*source).zeroes_supported = random.chance(1, 2);
+    f.memory_of(*source).given.request_alignment = random.chance(1, 2) ? 512 : 1;
+    f.memory_of(*target).given.request_alignment = random.chance(1, 2) ? 4096 : 1;
+    disk = &f.user(*source, "CW", "CUR", "D");
+    f.layer.add_event_sink([this](const QmpEvent& event) {
+        if (event.name != "BLOCK_JOB_COMPLETED") return;
+        pivoted = true;
+        // Nobody has run since the swap.
+        CHECK_FALSE(event.data.has("error"));
+        CHECK(f.memory_of(*source).bytes == f.memory_of(*target).bytes);
+    });
+}
+
+void Race::play() {
+    std::vector<std::unique_ptr<Guest>> guests;
+    for (std::uint64_t i = 0; i < 3; ++i)
+        guests.push_back(std::make_unique<Guest>(f, *disk, i * race_bytes / 4, race_bytes / 4,
+                                                 seed * 10 + i));
+    f.world.advance(sim::milliseconds(static_cast<std::int64_t>(random.below(20))));
+    f.qmp("blockdev-mirror",
+          {{"job-id", "j"},
+           {"device", "s"},
+           {"target", "t"},
+           {"sync", "full"},
+           {"granularity", std::int64_t{512} << random.below(8)},
+           {"buf-size", std::int64_t{16 * 1024} << random.below(4)},
+           {"copy-mode", write_blocking ? "write-blocking" : "background"}});
+    for (int i = 0; i < 200 && f.job("j") != nullptr && !f.job("j")->is_ready(); ++i)
+        f.world.advance(sim::milliseconds(10));
+    f.world.advance(sim::milliseconds(static_cast<std::int64_t>(random.below(20))));
+    // Guests may keep it from ever being clean: then they have to be slower.
+    f.qmp_error("block-job-complete", Value::dict({{"device", "j"}}));
+    for (int i = 0; i < 100 && !pivoted; ++i) f.world.advance(sim::milliseconds(10));
+    for (const auto& guest : guests) guest->stop();
+    f.qmp_error("block-job-complete", Value::dict({{"device", "j"}}));
+    f.settle();
+    CHECK(pivoted);
+    CHECK(disk->node() == target);
+    for (const auto& guest : guests) {
+        CHECK(guest->over());
+        CHECK(guest->agrees(f.memory_of(*target).bytes));
+    }
+    f.check();
+}
+
+TEST_CASE("mirror: equal at the pivot, whoever writes", "[jobs][mirror][random]") {
+    for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+        for (const bool write_blocking : {false, true}) {
+            INFO("seed " << seed << (write_blocking ? " write-blocking" : " background"));
+            Race(seed, write_blocking).play();
+        }
+    }
 }
 
 }  // namespace

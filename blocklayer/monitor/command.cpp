@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "blocklayer/jobs/job.hpp"
 #include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/event.hpp"
 #include "sim/check.hpp"
@@ -66,6 +67,8 @@ Result<Value> execute(sim::Co& co, BlockLayer& layer, std::string_view name,
     TRY(check_arguments(*spec, given));
     Result<Value> result = spec->run(co, layer, given);
     layer.reap(co);
+    // A job that the command set in motion does its next step before the client hears anything.
+    if (layer.jobs().turn_due()) co.yield("jobs' turn");
     return result;
 }
 

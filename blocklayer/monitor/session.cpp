@@ -133,13 +133,16 @@ struct Session::State : std::enable_shared_from_this<State> {
             // Nothing is answered any more after quit.
             if (quit_requested(layer)) queue.clear();
             if (queue.empty()) break;
-            const sim::MutexLock lock(co, *dispatch);
+            sim::MutexLock lock(co, *dispatch);
             done.push_back(std::move(queue.front()));
             queue.pop_front();
             const Request& request = done.back();
             busy = true;
             reply(request, run(co, request));
             busy = false;
+            lock.unlock();
+            // What else is ready has its turn between two commands, completions of jobs above all.
+            if (!queue.empty()) co.yield("next command");
         }
         running = false;
     }

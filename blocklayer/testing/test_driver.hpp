@@ -87,7 +87,12 @@ public:
     IoResult<BlockStatus> block_status(sim::Co& co, std::uint64_t offset,
                                        std::uint64_t length) override;
     DriverInfo info() override { return {.cluster_size = cluster_bytes}; }
+    Status change_backing_file(sim::Co&, std::string_view file, std::string_view) override {
+        backing_file = file;
+        return {};
+    }
 
+    std::string backing_file;           // as a job named it
     std::set<std::uint64_t> allocated;  // cluster numbers; at the same place in the file
 };
 

@@ -13,6 +13,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display", "none",
@@ -20,6 +21,7 @@ REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display",
 MARK = "end-of-step"
 RESET = b'@\x01}]"\n'  # ends a token, a value, a string
 SECONDS_MAX = 10.0
+SETTLE_SECONDS = 0.01
 
 _MASKS = [
     (re.compile(r'"seconds": \d+, "microseconds": \d+'), '"seconds": S, "microseconds": U'),
@@ -59,12 +61,15 @@ class Wire:
     def send(self, line, settle=False, reset=False):
         """Lines that came by the time a command after this one was answered.
 
-        settle: until no job is on its way from one state to another.
+        settle: until no job is on its way from one state to another, and nothing is told of any.
         reset: what the line leaves open is broken off first, or the command would be part of it.
         """
         lines = self._exchange(line, RESET if reset else b"")
-        while settle and self._moving():
-            lines += self._exchange("")
+        while settle:
+            time.sleep(SETTLE_SECONDS)
+            told, moving = self._look_at_jobs()
+            lines += told
+            settle = moving or told
         return lines
 
     def _exchange(self, line, after=b""):
@@ -85,12 +90,14 @@ class Wire:
                 return lines
             lines.append(self._mask(line))
 
-    def _moving(self):
+    def _look_at_jobs(self):
+        """What was told meanwhile, and whether a job is on its way."""
         moving = {"created", "running", "waiting", "aborting"}
-        replies = [line for line in self._exchange('{"execute": "query-jobs", "id": "moving?"}')
-                   if '"moving?"' in line]
-        return any(job["status"] in moving
-                   for line in replies for job in json.loads(line).get("return", []))
+        lines = self._exchange('{"execute": "query-jobs", "id": "moving?"}')
+        replies = [line for line in lines if '"moving?"' in line]
+        told = [line for line in lines if line not in replies and line != "<ended>"]
+        return told, any(job["status"] in moving
+                         for line in replies for job in json.loads(line).get("return", []))
 
     def _line(self):
         while b"\n" not in self._buffer:

@@ -30,6 +30,7 @@ Node* find_backing_image(Node& top, const std::string& filename) {
     for (Node* overlay = without_filters(&top); overlay != nullptr;) {
         Node* image = without_filters(below(*overlay));
         if (image == nullptr) return nullptr;
+        if (filename.empty() || image->filename().empty()) return nullptr;
         if (filename == image->filename() ||
             filename == overlay->driver().info().backing_filename ||
             filename == full_backing_filename(*overlay))
@@ -94,7 +95,7 @@ Result<Value> block_commit(sim::Co& co, BlockLayer& layer, const Value& argument
     options.job = job_options(arguments, *range.active);
     options.speed = arguments.get_int("speed", 0);
     options.on_error = on_error_of(arguments, "on-error");
-    options.filter_node_name = arguments.get_string("filter-node-name");
+    options.filter_node_name = optional_name(arguments, "filter-node-name");
     options.backing_file = arguments.get_string("backing-file");
 
     const bool is_active = range.top.get() == range.active.get();

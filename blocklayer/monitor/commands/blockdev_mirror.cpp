@@ -78,7 +78,7 @@ Result<Value> blockdev_mirror(sim::Co& co, BlockLayer& layer, const Value& argum
 
     options.on_source_error = on_error_of(arguments, "on-source-error");
     options.on_target_error = on_error_of(arguments, "on-target-error");
-    options.filter_node_name = arguments.get_string("filter-node-name");
+    options.filter_node_name = optional_name(arguments, "filter-node-name");
     options.write_blocking = arguments.get_string("copy-mode") == "write-blocking";
     TRY(Mirror::launch(co, *source, *target, std::move(options)));
     return Value();
