@@ -18,22 +18,19 @@ constexpr std::uint32_t depth_max = 100;
 constexpr std::string_view portfolio =
     "few:1,swarm,pct:2,random,swarm+few:1,pct:3,few:2,swarm+pct:3,few:3";
 
-// Counts picks and who took part in them.
+// Counts picks and who took part in them, while the world runs: it may be dropped much later.
 class Counter final : public Schedule {
 public:
     Counter(std::unique_ptr<Schedule> inner, Measured& measured)
         : inner_(std::move(inner)), measured_(measured) {}
-    ~Counter() override {
-        measured_.picks = std::max(measured_.picks, picks_);
-        measured_.runnables = std::max<std::uint64_t>(measured_.runnables, seen_.size());
-    }
     std::uint32_t choose(std::uint32_t n, Label label) override {
         return inner_->choose(n, label);
     }
     std::uint32_t fault(std::uint32_t n, Label site) override { return inner_->fault(n, site); }
     std::uint32_t pick(std::span<const Candidate> ready) override {
-        ++picks_;
         for (const Candidate& event : ready) seen_.insert(event.id);
+        measured_.picks = std::max(measured_.picks, ++picks_);
+        measured_.runnables = std::max<std::uint64_t>(measured_.runnables, seen_.size());
         return inner_->pick(ready);
     }
 

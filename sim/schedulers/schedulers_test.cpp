@@ -37,6 +37,25 @@ TEST_CASE("schedulers: random reaches every order, and the same one for the same
     CHECK(order(random_schedule(3), 4, 4) == order(random_schedule(3), 4, 4));
 }
 
+TEST_CASE("schedulers: timers of one date and completions at one moment are in any order") {
+    std::map<std::string, int> orders;
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        World world({.schedule = random_schedule(seed)});
+        std::string text;
+        Timer a(world, world.main_thread(), "a", [&] { text += 'a'; });
+        Timer b(world, world.main_thread(), "b", [&] { text += 'b'; });
+        a.arm(Instant{5});
+        b.arm(Instant{5});
+        world.spawn(world.main_thread(), "c", [&](Co& co) {
+            co.sleep(nanoseconds(5));
+            text += 'c';
+        });
+        world.run_until_idle();
+        ++orders[text];
+    }
+    CHECK(orders.size() == 6);
+}
+
 TEST_CASE("schedulers: depth 1 of PCT runs fibers one after the other") {
     std::map<std::string, int> orders;
     for (std::uint64_t seed = 0; seed < 300; ++seed)
