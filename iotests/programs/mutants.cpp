@@ -3,6 +3,7 @@
 //
 //     blockstep-mutants list                               names of all mutants, one a line
 //     blockstep-mutants hunt MUTANT STRATEGY SEED RUNS     one JSON object; MUTANT "" is none
+//     blockstep-mutants examine MUTANT STRATEGY SEED RUNS  hunts, then shrinks and explains
 //     blockstep-mutants run MUTANT WORKLOAD STRATEGY SEED  one run; prints what went wrong
 //
 // Exit status: 0; 2 when the words are wrong or the build has no mutants.
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <string_view>
 
+#include "hwmodels/campaign/examine.hpp"
 #include "hwmodels/campaign/hunt.hpp"
 #include "sim/mutant.hpp"
 
@@ -22,6 +24,7 @@ using namespace hwmodels::campaign;
 int usage() {
     std::fputs(
         "usage: blockstep-mutants list | hunt MUTANT STRATEGY SEED RUNS |\n"
+        "       examine MUTANT STRATEGY SEED RUNS |\n"
         "       run MUTANT WORKLOAD STRATEGY SEED\n",
         stderr);
     return 2;
@@ -80,6 +83,36 @@ int hunt_for(std::string_view mutant, std::string_view strategy_name, std::strin
     return 0;
 }
 
+int examine_one(std::string_view mutant, std::string_view strategy_name,
+                std::string_view seed_text, std::string_view runs_text) {
+    const auto strategy = strategy_named(strategy_name);
+    std::uint64_t seed = 0, runs = 0;
+    if (!strategy || !parse(seed_text, seed) || !parse(runs_text, runs)) return usage();
+    if (!switch_on(mutant)) return 2;
+    const Finding found = hunt(*strategy, seed, runs);
+    if (found.workload.empty()) {
+        fmt::print("{{\"id\": \"{}\", \"killed\": false, \"schedules\": {}}}\n", escaped(mutant),
+                   found.schedules);
+        return 0;
+    }
+    const Examined told = examine(*find_workload(found.workload), *strategy, found.seed);
+    const auto sizes = [](const sim::explore::Sizes& s) {
+        return fmt::format(
+            "{{\"operations\": {}, \"faults\": {}, \"values\": {}, \"moves\": {}}}", s.operations,
+            s.faults, s.values, s.moves);
+    };
+    fmt::print(
+        "{{\"id\": \"{}\", \"killed\": true, \"schedules\": {}, \"workload\": \"{}\", "
+        "\"seed\": {}, \"reproduced\": {}, \"repeats\": {}, \"repeats_wanted\": {}, "
+        "\"before\": {}, \"after\": {}, \"runs\": {}, \"critical\": \"{}\", \"step\": {}, "
+        "\"failure\": \"{}\"}}\n",
+        escaped(mutant), found.schedules, escaped(found.workload), found.seed, told.reproduced,
+        told.repeats, repeats_wanted, sizes(told.before), sizes(told.after), told.runs,
+        escaped(told.critical), told.step,
+        escaped(std::string_view(told.failure).substr(0, told.failure.find('\n'))));
+    return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -89,6 +122,8 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (command == "hunt" && argc == 6) return hunt_for(argv[2], argv[3], argv[4], argv[5]);
+    if (command == "examine" && argc == 6)
+        return examine_one(argv[2], argv[3], argv[4], argv[5]);
     if (command == "run" && argc == 6) return run_one(argv[2], argv[3], argv[4], argv[5]);
     return usage();
 }
