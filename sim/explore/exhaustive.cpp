@@ -58,7 +58,7 @@ public:
     std::uint32_t choose(std::uint32_t n, Label) override { return answer(ChoiceKind::value, n); }
     std::uint32_t fault(std::uint32_t n, Label) override { return answer(ChoiceKind::fault, n); }
     bool feature(Label) override { return answer(ChoiceKind::feature, 2) == 0; }
-    bool keep(Label) override { return true; }  // operations are there to be done
+    bool keep(Label) override { return answer(ChoiceKind::operation, 2) == 0; }
 
     std::uint32_t pick(std::span<const Candidate> ready) override {
         const auto n = static_cast<std::uint32_t>(ready.size());
@@ -171,6 +171,7 @@ public:
             {portion_.to, parent.points.size(), limits_.depth, parent.redundant_from});
         for (std::size_t at = portion_.from; at < end; ++at) {
             const Point& point = parent.points[at];
+            if (point.kind == ChoiceKind::operation) continue;  // they are there to be done
             if (point.kind == ChoiceKind::order && preemptions >= limits_.preemptions) continue;
             if (!depart(point, static_cast<std::uint32_t>(at))) {
                 result_.complete = false;

@@ -154,6 +154,23 @@ TEST_CASE("explore: the exhaustive search runs every order once") {
     }
 }
 
+TEST_CASE("explore: the exhaustive search does all operations, and its findings repeat") {
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        std::string order;
+        for (const char* name : {"a", "b", "c"})
+            if (world.keep(Label::interned(name)))
+                world.spawn(world.main_thread(), "fiber", [&order, name](Co&) { order += name; });
+        world.run_until_idle();
+        return Verdict{.failed = order == "bac", .signature = "b first", .text = {}};
+    };
+    BatchResult found;
+    CHECK(search_all(trial, {}, 3, found).runs() == 6);
+    REQUIRE(found.findings.size() == 1);
+    CHECK(found.findings[0].repeats);
+    CHECK(found.findings[0].choices.size() == 5);
+}
+
 TEST_CASE("explore: bounds of the exhaustive search are kept and told") {
     Orders orders{4, 2};
     BatchResult found;
