@@ -49,6 +49,23 @@ def test_each_kind_is_found_and_does_what_it_says(kind, told):
     assert signatures(kind) == told
 
 
+def test_power_cuts_tear_what_was_not_flushed():
+    async def cut(world):
+        backend = await disk(world)
+        await backend.write(0, b"a" * 4096)
+        await backend.flush()
+        await backend.write(0, b"b" * 4096)
+        await world.moment("power cut")
+        world.store.power_cut()
+        left = world.store.get("disk", 0, 4096)
+        world.note(f"{left.count(b'b')} bytes survive")
+        assert left.strip(b"ab") == b"", "a flushed byte is lost"
+        assert left in (b"a" * 4096, b"b" * 4096), "torn"
+
+    found = explore(ScenarioTrial(Scenario(cut, {}, __file__)), 100)["findings"]
+    assert [one["signature"].rpartition(": ")[2] for one in found] == ["torn"]
+
+
 def test_plain_runs_have_no_faults():
     with World() as world:
         world.run(write_and_read(world, *KINDS))
