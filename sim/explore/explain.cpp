@@ -79,7 +79,8 @@ public:
     Explanation explain() {
         for (std::size_t i = 0; i < shrunk_.plan.moves.size() && more(); ++i) without_move(i);
         for (std::size_t i = 0; i < shrunk_.plan.answers.size() && more(); ++i) without_answer(i);
-        if (!best_.found) flip_from_the_end();
+        if (!best_.found) flip_from_the_end(options_.runs_max / 2);
+        if (!best_.found) hold_back_from_the_end();
         return best_;
     }
 
@@ -159,7 +160,7 @@ private:
     }
 
     // The failure needs nothing out of the ordinary: looks for the last choice that avoids it.
-    void flip_from_the_end() {
+    void flip_from_the_end(std::uint64_t runs_max) {
         const auto& choices = shrunk_.log.choices;
         std::vector<std::uint32_t> answers;
         for (const Choice& choice : choices) answers.push_back(choice.k);
@@ -169,12 +170,29 @@ private:
             if (choice.kind != ChoiceKind::operation)
                 for (std::uint32_t k = 0; k < choice.n; ++k) {
                     if (k == was) continue;
-                    if (!more()) return;
+                    if (!more() || best_.runs >= runs_max) return;
                     answers.back() = k;
                     if (passes(forced_schedule(answers)))
                         return name(answers.size() - 1, flipped(choice));
                 }
             answers.pop_back();
+        }
+    }
+
+    // Or no single answer does: looks for the last event that avoids it by waiting for all others.
+    void hold_back_from_the_end() {
+        const EventName never{"never", UINT32_MAX, UINT32_MAX};
+        const auto& line = shrunk_.log.ran;
+        for (std::size_t i = line.size(); i > 0 && more(); --i) {
+            const EventName event = line[i - 1].name;
+            Plan plan = shrunk_.plan;
+            std::erase_if(plan.moves, [&](const Move& move) { return move.event == event; });
+            plan.moves.push_back({event, never});
+            if (!passes(plan_schedule(plan))) continue;
+            return name(choice_of(i - 1),
+                        fmt::format("{} runs while others are ready; held back until they are "
+                                    "done, it does no harm",
+                                    to_text(event)));
         }
     }
 

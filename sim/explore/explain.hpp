@@ -23,7 +23,7 @@ struct Explanation {
 };
 
 struct ExplainOptions {
-    std::uint64_t runs_max = 400;
+    std::uint64_t runs_max = 800;
     std::function<bool()> go_on;
 };
 

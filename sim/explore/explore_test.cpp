@@ -331,6 +331,33 @@ TEST_CASE("explore: a failure that needs nothing special is explained by what av
     CHECK_FALSE(replay(trial, 1, told.passing).failed);
 }
 
+TEST_CASE("explore: a failure that no answer avoids is explained by who should have waited") {
+    // Fails unless the writer runs when all five turns of the reader are over.
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        bool reading = true, wrong = false;
+        world.spawn(world.main_thread(), "reader", [&](Co& co) {
+            for (int turn = 0; turn < 5; ++turn) co.yield("reading");
+            reading = false;
+        });
+        world.spawn(world.main_thread(), "writer", [&](Co& co) {
+            co.yield("about to write");
+            wrong = reading;
+        });
+        world.run_until_idle();
+        return Verdict{wrong, wrong ? "written too early" : "", "", 0, 8};
+    };
+    RunLog log;
+    REQUIRE(trial({1, recorder(forced_schedule({}), log)}).failed);
+    const Shrunk shrunk = shrink(trial, 1, log.choices, "written too early");
+    const Explanation told = explain(trial, shrunk);
+    REQUIRE(told.found);
+    CHECK(told.critical ==
+          "'writer' turn 2 runs while others are ready; held back until they are done, it does no "
+          "harm");
+    CHECK_FALSE(replay(trial, 1, told.passing).failed);
+}
+
 TEST_CASE("explore: the plan of a run is the run") {
     int same = 0;
     for (std::uint64_t seed = 0; seed < 60; ++seed) {

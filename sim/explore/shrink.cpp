@@ -10,6 +10,7 @@ namespace {
 constexpr std::size_t moves_wanted = 3;  // above it a shorter way is looked for
 constexpr std::uint64_t short_ways = 300;
 constexpr int rounds_max = 4;
+constexpr int renumber_max = 3;  // what one operation may have asked or started of one name
 
 class Shrinker {
 public:
@@ -119,9 +120,13 @@ private:
         if (labels.size() == 1) return false;
         for (const Answer& operation : operations())
             for (const std::uint64_t label : labels) {
-                Plan plan = renumbered(best_.plan, label);
-                plan.answers.push_back(operation);
-                if (accept(plan)) return true;
+                Plan plan = best_.plan;
+                for (int by = 1; by <= renumber_max; ++by) {
+                    plan = renumbered(std::move(plan), label);
+                    Plan without = plan;
+                    without.answers.push_back(operation);
+                    if (accept(without)) return true;
+                }
             }
         return false;
     }
