@@ -69,7 +69,8 @@ BlockBackend::~BlockBackend() {
 Status BlockBackend::insert(Node& node) {
     EXPECTS(root_ == nullptr);
     root_ = TRY(layer_.graph().attach_root(*this, node, "root", EdgeClass::root, wish_));
-    if (!callbacks_.change_media) return {};
+    // A tray is moved by itself, before and after.
+    if (!callbacks_.change_media || callbacks_.is_tray_open) return {};
     Status loaded = callbacks_.change_media(true);
     if (!loaded) layer_.graph().detach(*std::exchange(root_, nullptr));
     return loaded;
@@ -78,7 +79,7 @@ Status BlockBackend::insert(Node& node) {
 void BlockBackend::remove() {
     EXPECTS(root_ != nullptr);
     // An ejected medium cannot be refused.
-    if (callbacks_.change_media) (void)callbacks_.change_media(false);
+    if (callbacks_.change_media && !callbacks_.is_tray_open) (void)callbacks_.change_media(false);
     layer_.graph().detach(*std::exchange(root_, nullptr));
 }
 
