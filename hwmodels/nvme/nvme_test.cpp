@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holds:   what a guest writes through nvme is on the node and comes back; commands end once, also
+//          across a disabling of the controller and an unplug; nonsense harms nobody.
+// Method:  the guest's driver on one side, a node that can fail and wait on the other.
+#include "hwmodels/guest/nvme.hpp"
+#include "hwmodels/guest/bounce.hpp"
+#include "hwmodels/guest/hotplug.hpp"
+#include "hwmodels/guest/open_disk.hpp"
+#include "hwmodels/testing/machine_fixture.hpp"
+#include "sim/rng.hpp"
+#include "sim/testing/catch.hpp"
+
+namespace hwmodels {
+namespace {
+
+using blocklayer::Value;
+using blocklayer::testing::conflict;
+using blocklayer::testing::DriverCall;
+using guest::NvmeDisk;
+using sim::Errno;
+using sim::Unexpected;
+using testing::MachineFixture;
+using testing::pattern;
+
+constexpr std::uint64_t KiB = 1024;
+
+struct NvmeFixture : MachineFixture {
+    std::string plug(const char* id, const char* drive, Value more = {}) {
+        Value arguments = Value::dict({{"serial", "s"}});
+        if (more.is_dict())
+            for (const auto& [name, value] : more.members()) arguments.set(name, value);
+        return add("nvme", id, drive, arguments);
+    }
+    std::unique_ptr<NvmeDisk> open(const char* id) {
+        return run([&](sim::Co& co) {
+            auto disk = NvmeDisk::attach(co, machine,
+                                         guest::pci_function_of(*machine.find_device(id))->devfn);
+            INFO((disk ? "" : disk.error().text));
+            REQUIRE(disk.has_value());
+            return *std::move(disk);
+        });
+    }
+};
+
+TEST_CASE("nvme: what it takes of a node, and its texts", "[nvme]") {
+    NvmeFixture vm;
+    vm.memory("n");
+    vm.memory("ro", 1024 * KiB, true);
+    CHECK(vm.add("nvme", "a", "n") == "serial property not set");
+    REQUIRE(vm.plug("a", "n") == "ok");
+    CHECK(vm.root_claim("n") == "CW / CU");
+    CHECK(vm.command("block_resize", Value::dict({{"node-name", "n"}, {"size", 2048 * KiB}})) ==
+          conflict("n", "resize", "an unnamed block device", "root", "block device 'a'", "root"));
+    REQUIRE(vm.plug("b", "ro") == "ok");
+    CHECK(vm.root_claim("ro") == "C / CU");
+    vm.memory("shared");
+    REQUIRE(vm.plug("c", "shared", Value::dict({{"share-rw", true}})) == "ok");
+    CHECK(vm.root_claim("shared") == "CW / CWU");
+    vm.machine.resume();
+    auto ro = vm.open("b");
+    vm.run([&](sim::Co& co) { CHECK(ro->write(co, 0, pattern(512, 1)) == Unexpected(Errno::io)); });
+}
+
+TEST_CASE("nvme: data, flush, zeroes and discard take the whole way", "[nvme]") {
+    const std::uint64_t block = GENERATE(512u, 4096u);
+    NvmeFixture vm;
+    auto& node = vm.memory("disk", 4096 * KiB);
+    REQUIRE(vm.plug("d", "disk",
+                    Value::dict({{"logical_block_size", block}, {"physical_block_size", block}})) ==
+            "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    CHECK(disk->length() == 4096 * KiB);
+    CHECK(disk->block_size() == block);
+    const auto data = pattern(900 * KiB, 7);
+    vm.run([&](sim::Co& co) {
+        REQUIRE(disk->write(co, 8 * KiB, data));
+        std::vector<std::byte> back(data.size());
+        REQUIRE(disk->read(co, 8 * KiB, back));
+        CHECK((back == data));
+        REQUIRE(disk->flush(co));
+        REQUIRE(disk->write_zeroes(co, 16 * KiB, 8 * KiB, true));
+        REQUIRE(disk->discard(co, 64 * KiB, 8 * KiB));
+        REQUIRE(disk->read(co, 16 * KiB, std::span(back).first(8 * KiB)));
+        CHECK(back[0] == std::byte{0});
+        CHECK(disk->read(co, 4096 * KiB, std::span(back).first(4 * KiB)) == Unexpected(Errno::io));
+        CHECK(disk->submit(co, false, {.opcode = 0x7f, .name_space = 1}) ==
+              std::uint16_t{nvme::invalid_opcode});
+        CHECK(disk->submit(co, false, {.opcode = nvme::read, .name_space = 2}) ==
+              std::uint16_t{nvme::invalid_namespace});
+        CHECK(disk->submit(co, true, {.opcode = nvme::delete_completion_queue, .dw10 = 1}) ==
+              std::uint16_t{nvme::invalid_queue_deletion});
+        // A page that is not in memory.
+        CHECK(
+            disk->submit(co, false, {.opcode = nvme::read, .name_space = 1, .prp1 = 1ULL << 60}) ==
+            std::uint16_t{nvme::invalid_field});
+        disk->shut_down(co);
+        CHECK(disk->flush(co) == Unexpected(Errno::no_medium));
+    });
+    CHECK(std::equal(data.begin(), data.begin() + 8 * KiB,
+                     vm.memory_of(node).bytes.begin() + 8 * KiB));
+}
+
+TEST_CASE("nvme: disabling it answers no command, and waits", "[nvme]") {
+    NvmeFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.plug("d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    int inside = 0, canceled = 0;
+    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
+        if (call.request != "read") return;
+        ++inside;
+        co.sleep(sim::milliseconds(5));
+        --inside;
+    };
+    for (int i = 0; i < 100; ++i)  // more than the queue has room for
+        vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+            std::vector<std::byte> data(512);
+            if (disk->read(co, 0, data) == Unexpected(Errno::canceled)) ++canceled;
+        });
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::milliseconds(1));
+        CHECK(inside > 32);
+        REQUIRE(disk->reset(co));
+        CHECK(inside == 0);
+        REQUIRE(disk->flush(co));
+    });
+    vm.world.run_until_idle();
+    CHECK(canceled > 32);
+}
+
+TEST_CASE("nvme: unplugged under load", "[nvme]") {
+    NvmeFixture vm;
+    auto& node = vm.memory("disk");
+    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
+        co.sleep(sim::microseconds(300));
+    };
+    REQUIRE(vm.plug("d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    guest::HotplugHandler handler(vm.machine);
+    handler.add_disk(guest::pci_function_of(*vm.machine.find_device("d"))->devfn >> 3, *disk);
+    bool ended = false;
+    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+        while (disk->write(co, 0, pattern(4 * KiB, 1))) continue;
+        ended = true;
+    });
+    vm.run([&](sim::Co& co) { co.sleep(sim::milliseconds(3)); });
+    REQUIRE(vm.remove("d") == "ok");
+    vm.world.run_until_idle();
+    CHECK(ended);
+    CHECK(vm.machine.find_device("d") == nullptr);
+    CHECK(vm.root_claim("disk").empty());
+}
+
+TEST_CASE("nvme: random commands and registers harm nobody", "[nvme][hostile]") {
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+        INFO("seed " << seed);
+        NvmeFixture vm;
+        vm.memory("disk", 64 * KiB);
+        REQUIRE(vm.plug("d", "disk") == "ok");
+        vm.machine.resume();
+        sim::RandomStream random(seed, "hostile nvme");
+        {
+            auto disk = vm.open("d");
+            const guest::Bounce area(vm.machine, 16 * KiB);
+            for (int step = 0; step < 200; ++step) {
+                nvme::Command command;
+                std::byte* bytes = reinterpret_cast<std::byte*>(&command);
+                for (std::size_t i = 0; i < sizeof command; ++i)
+                    bytes[i] = static_cast<std::byte>(random.chance(3, 4) ? 0 : random.next());
+                command.opcode = static_cast<std::uint8_t>(random.below(14));
+                if (random.chance(7, 8)) command.name_space = 1;
+                if (random.chance(3, 4)) command.prp1 = area.address() + random.below(8 * KiB);
+                if (random.chance(3, 4)) command.prp2 = area.address() + random.below(2) * 4 * KiB;
+                if (random.chance(3, 4)) command.dw12 &= 31;
+                store(area.bytes() + 8 * random.below(2 * KiB),
+                      random.chance(1, 2) ? random.next() : area.address() & ~0xfffULL);
+                const bool admin = random.chance(1, 4);
+                // Neither the driver's own queues nor a request for events, which has no answer.
+                if (admin && (command.opcode < 6 || command.opcode == 0x0c)) continue;
+                vm.run([&](sim::Co& co) { (void)disk->submit(co, admin, command); });
+            }
+            for (int step = 0; step < 200; ++step) {
+                const std::uint32_t size = 1U << random.below(4);
+                const std::uint64_t offset =
+                    random.chance(1, 2) ? random.below(64) : random.below(0x4000 - 8);
+                if (random.chance(1, 4))
+                    (void)disk->read_register(offset, size);
+                else
+                    disk->write_register(offset, size, random.next());
+                if (random.chance(1, 8)) vm.world.run_until_idle();
+            }
+            vm.world.run_until_idle();
+            disk->surprise_removed();
+        }
+        vm.check();
+        vm.run([&](sim::Co& co) { vm.machine.reset(co); });
+        auto disk = vm.open("d");
+        vm.run([&](sim::Co& co) { CHECK(disk->write(co, 0, pattern(8 * KiB, seed))); });
+    }
+}
+
+}  // namespace
+}  // namespace hwmodels
