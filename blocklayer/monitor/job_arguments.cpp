@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/monitor/block_info/filename.hpp"
 #include "blocklayer/monitor/lookup.hpp"
 
 namespace blocklayer {
@@ -28,6 +30,21 @@ Result<Node*> lookup_root_node(BlockLayer& layer, std::string_view name) {
     if (!std::all_of(node->parents().begin(), node->parents().end(), by_backend))
         return failure("Need a root block node");
     return node;
+}
+
+Node* find_backing_image(Node& top, const std::string& filename) {
+    for (Node* overlay = without_filters(&top); overlay != nullptr;) {
+        Node* image = without_filters(below(*overlay));
+        if (image == nullptr) return nullptr;
+        if (filename.empty() || image->filename().empty()) return nullptr;
+        if (filename == image->filename()) return image;
+        // The overlay's own name for it counts unless it was opened with another image below.
+        if (full_backing_filename(*overlay) == image->filename() &&
+            filename == overlay->driver().info().backing_filename)
+            return image;
+        overlay = image;
+    }
+    return nullptr;
 }
 
 }  // namespace blocklayer

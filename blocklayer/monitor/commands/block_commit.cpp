@@ -5,7 +5,6 @@
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/jobs/commit.hpp"
 #include "blocklayer/layer.hpp"
-#include "blocklayer/monitor/block_info/filename.hpp"
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/monitor/job_arguments.hpp"
 #include "blocklayer/monitor/lookup.hpp"
@@ -23,21 +22,6 @@ Result<Node*> active_layer(BlockLayer& layer, const std::string& device) {
     if (node || layer.find_device_or_node(device) != nullptr) return node;
     return Unexpected(Error{.error_class = ErrorClass::device_not_found,
                             .text = fmt::format("Device '{}' not found", device)});
-}
-
-// An image below `top` by a name for it: its own, or the one its overlay has for it.
-Node* find_backing_image(Node& top, const std::string& filename) {
-    for (Node* overlay = without_filters(&top); overlay != nullptr;) {
-        Node* image = without_filters(below(*overlay));
-        if (image == nullptr) return nullptr;
-        if (filename.empty() || image->filename().empty()) return nullptr;
-        if (filename == image->filename() ||
-            filename == overlay->driver().info().backing_filename ||
-            filename == full_backing_filename(*overlay))
-            return image;
-        overlay = image;
-    }
-    return nullptr;
 }
 
 Node& lowest(Node& top) {
