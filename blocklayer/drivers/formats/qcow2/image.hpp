@@ -85,7 +85,6 @@ struct Snapshot {
 };
 
 enum class FreeReason : std::uint8_t { request, snapshot, other };
-enum class KeepL1 : bool { no, yes };
 
 class Image {
 public:
@@ -193,12 +192,7 @@ public:
 
     // ---- snapshot.cpp ----
     Status load_snapshots(sim::Co& co);
-    Status write_snapshots(sim::Co& co);
     IoStatus map_snapshots(sim::Co& co);
-    Status create_snapshot(sim::Co& co, Snapshot snapshot);
-    Status apply_snapshot(sim::Co& co, std::string_view id_or_name);
-    Status delete_snapshot(sim::Co& co, std::string_view id_or_name);
-    const Snapshot* find_snapshot(std::string_view id_or_name) const;
 
     // ---- check.cpp, repair.cpp ----
     IoResult<Driver::CheckResult> check(sim::Co& co, Driver::Repair repair);

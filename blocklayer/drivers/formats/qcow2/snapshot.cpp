@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of internal snapshots: read, found in, written in a new place.
+// The table of internal snapshots, as others made it: read, and guarded against being overwritten.
 #include <algorithm>
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
@@ -38,36 +38,6 @@ void parse_extra(Snapshot& snapshot, std::span<const std::byte> extra, std::uint
 
 std::string as_text(std::span<const std::byte> bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-void append(std::vector<std::byte>& out, const Snapshot& snapshot) {
-    const std::uint32_t extra = (snapshot.has_instruction_count ? extra_known_bytes : 16) +
-                                static_cast<std::uint32_t>(snapshot.unknown_extra.size());
-    const std::size_t start = out.size();
-    out.resize(start +
-               round_up(fixed_bytes + extra + snapshot.id.size() + snapshot.name.size(), 8));
-    std::byte* at = out.data() + start;
-    write_be(at, snapshot.l1_offset);
-    write_be(at + 8, snapshot.l1_entries);
-    write_be(at + 12, static_cast<std::uint16_t>(snapshot.id.size()));
-    write_be(at + 14, static_cast<std::uint16_t>(snapshot.name.size()));
-    write_be(at + 16, snapshot.date_s);
-    write_be(at + 20, snapshot.date_ns);
-    write_be(at + 24, snapshot.guest_clock_ns);
-    write_be(at + 32, static_cast<std::uint32_t>(
-                          snapshot.vm_state_bytes <= UINT32_MAX ? snapshot.vm_state_bytes : 0));
-    write_be(at + 36, extra);
-    at += fixed_bytes;
-    write_be(at, snapshot.vm_state_bytes);
-    write_be(at + 8, snapshot.disk_bytes);
-    if (snapshot.has_instruction_count) {
-        write_be(at + 16, snapshot.instruction_count);
-        std::copy(snapshot.unknown_extra.begin(), snapshot.unknown_extra.end(),
-                  at + extra_known_bytes);
-    }
-    at += extra;
-    std::memcpy(at, snapshot.id.data(), snapshot.id.size());
-    std::memcpy(at + snapshot.id.size(), snapshot.name.data(), snapshot.name.size());
 }
 
 }  // namespace
@@ -138,59 +108,6 @@ IoStatus Image::map_snapshots(sim::Co& co) {
                 metadata.add(offset >> bits, 1, MetadataKind::inactive_l2);
     }
     return {};
-}
-
-// In a new place, to which the header's count and offset are switched in one write.
-Status Image::write_snapshots(sim::Co& co) {
-    EXPECTS(mutex.held());
-    std::vector<std::byte> table;
-    for (const Snapshot& snapshot : snapshots) append(table, snapshot);
-    if (table.size() > snapshot_table_bytes_max)
-        return failure("Snapshot table is too big", Errno::too_big);
-    std::uint64_t offset = 0;
-    const auto write = [&]() -> IoStatus {
-        if (!table.empty()) {
-            offset = TRY(allocate_clusters(co, table.size()));
-            TRY(refcount_cache.flush(co));
-            TRY(write_metadata(co, offset, std::span<const std::byte>(table),
-                               MetadataKind::snapshot_table));
-        }
-        TRY(write_caches(co));
-        TRY(file_->flush(co));
-        std::byte fields[12];
-        write_be(fields, static_cast<std::uint32_t>(snapshots.size()));
-        write_be(fields + 4, offset);
-        TRY(write_metadata(co, header_at_snapshots, std::span<const std::byte>(fields),
-                           MetadataKind::header));
-        return file_->flush(co);
-    };
-    if (const IoStatus written = write(); !written) {
-        if (offset != 0)
-            static_cast<void>(
-                drop_references(co, offset, table.size(), FreeReason::other).has_value());
-        return failure(
-            fmt::format("Could not write snapshot table: {}", sim::errno_text(written.error())),
-            written.error());
-    }
-    const std::uint32_t bits = geometry().cluster_bits;
-    const std::uint64_t old_offset = header.snapshots_offset, old_bytes = snapshot_table_bytes;
-    metadata.remove(old_offset >> bits, geometry().clusters_for(old_bytes),
-                    MetadataKind::snapshot_table);
-    metadata.add(offset >> bits, geometry().clusters_for(table.size()),
-                 MetadataKind::snapshot_table);
-    header.snapshots_offset = offset;
-    header.snapshot_count = static_cast<std::uint32_t>(snapshots.size());
-    snapshot_table_bytes = table.size();
-    static_cast<void>(drop_references(co, old_offset, old_bytes, FreeReason::other).has_value());
-    return {};
-}
-
-const Snapshot* Image::find_snapshot(std::string_view id_or_name) const {
-    for (const Snapshot& snapshot : snapshots)
-        if (snapshot.id == id_or_name) return &snapshot;
-    for (const Snapshot& snapshot : snapshots)
-        if (snapshot.name == id_or_name) return &snapshot;
-    return nullptr;
 }
 
 }  // namespace blocklayer::qcow2

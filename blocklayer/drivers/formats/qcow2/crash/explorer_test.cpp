@@ -6,6 +6,7 @@
 //          and subsets of a small cache walked fully.
 #include "blocklayer/drivers/formats/qcow2/crash/explorer.hpp"
 
+#include "blocklayer/drivers/formats/qcow2/format.hpp"
 #include "blocklayer/graph/backend.hpp"
 #include "sim/testing/catch.hpp"
 
@@ -43,6 +44,17 @@ TEST_CASE("crash states: nothing is lost and nothing breaks", "[qcow2][crash]") 
     CHECK(explorer.counts().distinct > 30);
     CHECK(explorer.counts().distinct <= explorer.counts().states);
     CHECK(explorer.counts().continued > 0);
+}
+
+TEST_CASE("crash states: every configuration begins with a sound image", "[qcow2][crash]") {
+    const Configuration& configuration =
+        GENERATE(from_range(configurations().begin(), configurations().end()));
+    INFO(configuration.name);
+    Explorer explorer(configuration);
+    CHECK(explorer.judge(explorer.first_contents(), explorer.first_expected()) == "");
+    CHECK(explorer.counts().leaking == 0);
+    const bool shared = read_be<std::uint32_t>(explorer.first_contents().data() + 60) == 1;
+    CHECK(shared == configuration.snapshot);
 }
 
 TEST_CASE("crash states: a flushed byte that is gone is found", "[qcow2][crash]") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blocklayer/drivers/formats/qcow2/crash/workload.hpp"
 
+#include "blocklayer/drivers/formats/qcow2/format.hpp"
 #include "blocklayer/graph/backend.hpp"
 #include "sim/check.hpp"
 
@@ -67,6 +68,71 @@ void put_base(const Configuration& configuration, sim::MemoryStore& store) {
     image.write(0, bytes);
     store.put(base_name, std::move(image));
 }
+
+// An image of 512-byte clusters and 16-bit refcounts, one block of them, changed byte by byte.
+class ByHand {
+public:
+    explicit ByHand(std::vector<std::byte>& image) : image_(image) {}
+
+    // Every table and cluster gets a second user.
+    void make_snapshot() {
+        const std::uint64_t l1 = number<std::uint64_t>(40), l1_entries = number<std::uint32_t>(36);
+        const std::uint64_t copy = round_up(image_.size(), cluster_bytes);
+        const std::uint64_t table = copy + round_up(l1_entries * 8, cluster_bytes);
+        image_.resize(table + cluster_bytes);
+        for (std::uint64_t at = copy; at < image_.size(); at += cluster_bytes) refer_to(at);
+        for (std::uint64_t i = 0; i < l1_entries; ++i) {
+            const auto entry = number<std::uint64_t>(l1 + i * 8);
+            if (entry != 0) share_table(entry & entry_offset_mask);
+            put(l1 + i * 8, entry & ~entry_copied);
+            put(copy + i * 8, entry & ~entry_copied);
+        }
+        put(table, copy);
+        put(table + 8, static_cast<std::uint32_t>(l1_entries));
+        put(table + 12, std::uint16_t{1});
+        put(table + 14, std::uint16_t{1});
+        put(table + 36, std::uint32_t{16});
+        put(table + 48, number<std::uint64_t>(24));
+        image_[table + 56] = std::byte{'1'};
+        image_[table + 57] = std::byte{'s'};
+        put(60, std::uint32_t{1});
+        put(64, table);
+    }
+
+private:
+    static constexpr std::uint64_t cluster_bytes = 512;
+
+    template <class T>
+    T number(std::uint64_t at) const {
+        return read_be<T>(image_.data() + at);
+    }
+    template <class T>
+    void put(std::uint64_t at, T value) {
+        write_be(image_.data() + at, value);
+    }
+    void refer_to(std::uint64_t offset) {
+        const std::uint64_t block = number<std::uint64_t>(number<std::uint64_t>(48));
+        const std::uint64_t at = block + offset / cluster_bytes * 2;
+        put(at, static_cast<std::uint16_t>(number<std::uint16_t>(at) + 1));
+    }
+    void share_table(std::uint64_t l2) {
+        refer_to(l2);
+        for (std::uint64_t at = l2; at < l2 + cluster_bytes; at += 8) {
+            const auto entry = number<std::uint64_t>(at);
+            if ((entry & entry_compressed) != 0) {
+                const CompressedExtent extent = compressed_extent({.cluster_bits = 9}, entry);
+                const std::uint64_t last = (extent.offset + extent.bytes - 1) / cluster_bytes;
+                for (std::uint64_t i = extent.offset / cluster_bytes; i <= last; ++i)
+                    refer_to(i * cluster_bytes);
+            } else if ((entry & entry_offset_mask) != 0) {
+                refer_to(entry & entry_offset_mask);
+                put(at, entry & ~entry_copied);
+            }
+        }
+    }
+
+    std::vector<std::byte>& image_;
+};
 
 }  // namespace
 
@@ -139,7 +205,6 @@ Expectation prepare(const Configuration& configuration, sim::MemoryStore& store)
     };
     if (configuration.filled > 0)
         first.push_back({"", Kind::write, 30, static_cast<int>(configuration.filled)});
-    if (configuration.snapshot) first.push_back({"", Kind::create_snapshot});
     sim::World world;
     BlockLayer layer(world, store);
     world.run([&](sim::Co& co) {
@@ -156,6 +221,15 @@ Expectation prepare(const Configuration& configuration, sim::MemoryStore& store)
         layer.shut_down(co);
     });
     expected.flushed();
+    if (configuration.snapshot) {
+        const sim::MemoryMedium& medium = *store.medium(image_name);
+        std::vector<std::byte> bytes(medium.contents().size());
+        medium.contents().read(0, bytes);
+        ByHand(bytes).make_snapshot();
+        sim::ByteImage image;
+        image.write(0, bytes);
+        store.put(image_name, std::move(image));
+    }
     return expected;
 }
 
@@ -217,9 +291,6 @@ void Performer::perform(sim::Co& co, const Operation& operation, Tag tag) {
     case Kind::shrink:
         return resize(co, short_disk_clusters * configuration_.cluster_bytes / sector_bytes);
     case Kind::make_empty: return make_empty(co);
-    case Kind::create_snapshot:
-    case Kind::apply_snapshot:
-    case Kind::delete_snapshot: return change_snapshots(co, operation.kind);
     }
     if (!done) return look(co, range);  // only a compressed write may be refused here
     for (std::uint64_t i = 0; i < range.count; ++i) expected_.is_now(range.first + i, tag);
@@ -260,7 +331,5 @@ void Performer::make_empty(sim::Co& co) {
     if (!disk_.node()->driver().make_empty(co)) return;
     for (std::uint64_t i = 0; i < size; ++i) expected_.is_now(i, emptied(i));
 }
-
-void Performer::change_snapshots(sim::Co&, Operation::Kind) {}
 
 }  // namespace blocklayer::qcow2::crash

@@ -20,7 +20,7 @@ struct Configuration {
     const char* version = "v3";
     int refcount_bits = 16;
     bool backing = false;
-    bool snapshot = false;         // every cluster of the first contents is shared with one
+    bool snapshot = false;         // shares every table and cluster of the first contents
     bool lazy_refcounts = false;
     bool zstd = false;
     std::uint64_t filled = 0;      // so many more clusters are written at first
@@ -40,9 +40,6 @@ struct Operation {
         grow,
         shrink,
         make_empty,
-        create_snapshot,
-        apply_snapshot,
-        delete_snapshot,
     } kind;
     int first = 0;  // guest cluster
     int count = 0;
@@ -70,7 +67,6 @@ private:
     Tag emptied(std::uint64_t sector) const;
     void resize(sim::Co& co, std::uint64_t sectors);
     void make_empty(sim::Co& co);
-    void change_snapshots(sim::Co& co, Operation::Kind kind);
     // What a sector reads as, is what it is.
     void look(sim::Co& co, Sectors sectors);
 
