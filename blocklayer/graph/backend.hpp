@@ -99,6 +99,8 @@ public:
 
     std::uint64_t in_flight() const { return in_flight_; }
     IoStatistics statistics;
+    // False: its device has not begun to work, so others need not follow it to its thread.
+    bool holds_thread = true;
     void set_thread(sim::Thread& thread) { thread_ = &thread; }
     sim::Thread& thread() const { return *thread_; }
 

@@ -37,6 +37,14 @@ std::string beside(std::string_view image, std::string_view filename) {
     return std::string(image.substr(0, slash + 1)).append(filename);
 }
 
+Result<NodeRef> named_node(BlockLayer& layer, const std::string& reference) {
+    NodeRef node(layer.find_device_or_node(reference));
+    if (node) return node;
+    if (layer.find_backend(reference) != nullptr)
+        return failure(fmt::format("Device '{}' has no medium", reference));
+    return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
+}
+
 }  // namespace
 
 NodeFlags inherited_flags(const NodeFlags& parent, RoleSet role) {
@@ -102,14 +110,7 @@ Result<NodeRef> OpenContext::child_node(sim::Co& co, std::string_view name, Role
         return child;
     }
     if (given == nullptr || given->is_null()) return NodeRef();
-    if (given->is_string()) {
-        const std::string& reference = given->as_string();
-        NodeRef child(layer_.find_device_or_node(reference));
-        if (child) return child;
-        if (layer_.find_backend(reference) != nullptr)
-            return failure(fmt::format("Device '{}' has no medium", reference));
-        return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
-    }
+    if (given->is_string()) return named_node(layer_, given->as_string());
     NodeRef child = TRY(layer_.open_node(co, *given, inherited_flags(node_.flags(), role),
                                          NodeRef()));
     child->inherits_from_ = node_.id_;
@@ -167,11 +168,13 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
 
     // The file below is opened first: its errors come before those about this node.
     const NodeFlags flags = flags_of_options(options, defaults);
-    const Value* inline_file = options.find("file");
-    if (!file && spec->kind != DriverKind::protocol && inline_file != nullptr &&
-        inline_file->is_dict()) {
+    const Value* given_file = options.find("file");
+    if (!file && spec->kind != DriverKind::protocol && given_file != nullptr) {
         const RoleSet role = spec->kind == DriverKind::filter ? role_filtered : role_image;
-        file = TRY(open_node(co, *inline_file, inherited_flags(flags, role), NodeRef()));
+        if (given_file->is_dict())
+            file = TRY(open_node(co, *given_file, inherited_flags(flags, role), NodeRef()));
+        else if (given_file->is_string())
+            TRY(named_node(*this, given_file->as_string()));
     }
 
     const std::string given_name = options.get_string("node-name");

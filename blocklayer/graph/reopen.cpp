@@ -161,10 +161,8 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
     const Node& node = *entry.node;
     for (const auto& [name, value] : entry.options.members()) {
         if (name == "node-name" || is_flag_option(name)) continue;
-        if (name == "force-share") {
-            if (value.as_bool() != node.flags().force_share) return cannot_change(name);
-            continue;
-        }
+        // Not even to what they are.
+        if (name == "force-share" || name == "aio-max-batch") return cannot_change(name);
         if (name == "backing" || node.child(name) != nullptr) {
             TRY(check_child_option(node, name, value));
             continue;
@@ -177,9 +175,8 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
             if (!before.has(part) || before.at(part) != wanted) return cannot_change(part);
     }
     if (entry.reset == Reset::no) return {};
-    if (node.flags().force_share && !entry.flags.force_share) return cannot_change("force-share");
     for (const auto& [name, value] : node.options().members()) {
-        if (name == "node-name" || name == "force-share" || is_flag_option(name)) continue;
+        if (name == "node-name" || is_flag_option(name)) continue;
         if (name == "backing" || node.child(name) != nullptr) continue;
         if (node.driver().can_change_option(name)) continue;
         const Value* given = entry.options.find(name);

@@ -40,6 +40,8 @@ Mirror::Mirror(BlockLayer& layer, MirrorOptions options)
 Mirror::~Mirror() = default;
 
 Status Mirror::launch(sim::Co& co, Node& source, Node& target, MirrorOptions options) {
+    if (without_filters(&source) == without_filters(&target))
+        return failure("Can't mirror node into itself");
     BlockLayer& layer = source.layer();
     const NodeRef keep_source(&source), keep_target(&target);
     const auto job = std::make_shared<Mirror>(layer, std::move(options));

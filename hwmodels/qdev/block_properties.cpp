@@ -69,6 +69,7 @@ sim::Thread* Drive::thread_of_others() const {
     blocklayer::BlockLayer& layer = device_.machine().layer();
     for (const BlockBackend* other : layer.backends()) {
         if (other == backend_ || !other->has_device() || other->node() == nullptr) continue;
+        if (!other->holds_thread) continue;
         if (layer.graph().reaches(*other->node(), *backend_->node()) ||
             layer.graph().reaches(*backend_->node(), *other->node()))
             return &other->thread();
@@ -110,6 +111,7 @@ Status Drive::attach(std::string_view name, std::string_view model, sim::Thread&
         }
     }
     backend_->set_thread(*runs_in);
+    backend_->holds_thread = other_thread == OtherThread::refuse;
     return backend_->attach_device(device_id(), device_.backend_path(), std::move(callbacks));
 }
 

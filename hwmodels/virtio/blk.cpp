@@ -170,7 +170,9 @@ void VirtioBlk::run_state_changed(bool running) {
 void VirtioBlk::on_reset() {
     for (Request* request : retry_) give_back(*request);
     retry_.clear();
-    if (drive_.backend() != nullptr) drive_.backend()->write_cache = original_write_cache_;
+    if (drive_.backend() == nullptr) return;
+    drive_.backend()->write_cache = original_write_cache_;
+    drive_.backend()->holds_thread = false;
 }
 
 void VirtioBlk::on_queue_reset(std::size_t index) {
@@ -184,6 +186,7 @@ void VirtioBlk::on_queue_reset(std::size_t index) {
 
 // A driver that can neither flush nor switch the cache is given a disk without one.
 void VirtioBlk::on_driver_ok() {
+    drive_.backend()->holds_thread = true;
     if (!has_feature(wire::feature_config_wce))
         drive_.backend()->write_cache = has_feature(wire::feature_flush);
 }

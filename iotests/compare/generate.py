@@ -173,7 +173,9 @@ class Generator:
     def _members(self, members, about, depth):
         share = 0.3 if depth == 0 else 0.1
         return {member["name"]: self.value(member["type"], member["name"], about, depth + 1)
-                for member in members if "default" not in member or self.chance(share)}
+                for member in members
+                if "default" not in member or not member["name"].startswith("x-") and
+                self.chance(share)}
 
     def _builtin(self, json_type, member, about):
         if json_type == "boolean":

@@ -38,6 +38,25 @@ class Step:
         return "died" in self.reply
 
 
+def without_drains(events):
+    """Without a job's pauses for drained sections: how often a graph is drained is not compared."""
+    kept = []
+    for event in events:
+        if kept and _paused_and_back(kept[-1], event):
+            kept.pop()
+        else:
+            kept.append(event)
+    return kept
+
+
+def _paused_and_back(first, second):
+    if {first["event"], second["event"]} != {"JOB_STATUS_CHANGE"}:
+        return False
+    one, other = first["data"], second["data"]
+    return one["id"] == other["id"] and (one["status"], other["status"]) in (
+        ("standby", "ready"), ("paused", "running"))
+
+
 class Player:
     """Plays commands one by one on a running Program."""
 
@@ -56,8 +75,9 @@ class Player:
             edges = graph.edges(self.program)
         except ProgramDied as death:
             reply, edges = {"died": death.reason}, []
-        events = [{key: value for key, value in event.items() if key != "timestamp"}
-                  for event in self.program.events[events_before:]]
+        events = without_drains(
+            [{key: value for key, value in event.items() if key != "timestamp"}
+             for event in self.program.events[events_before:]])
         return Step(command, self._plain(reply), self._plain(events), self._plain(edges))
 
     def _rest(self, command, reply, events_before):

@@ -24,15 +24,28 @@ class Difference:
     def text(self):
         lines = [f"step {self.index + 1}: {json.dumps(self.mine.command)}"]
         for what in ("reply", "events"):
-            a, b = getattr(self.mine, what), getattr(self.theirs, what)
-            if json.dumps(a) != json.dumps(b):
-                lines += [f"  {what}, ours: {json.dumps(a)}", f"  {what}, real: {json.dumps(b)}"]
+            lines += [f"  {what}{line}"
+                      for line in places(getattr(self.mine, what), getattr(self.theirs, what))]
         mine, theirs = self.mine.edges, self.theirs.edges
         lines += [f"  edge of ours only: {edge}" for edge in mine if edge not in theirs]
         lines += [f"  edge of the real only: {edge}" for edge in theirs if edge not in mine]
         if sorted(mine) == sorted(theirs) and mine != theirs:
             lines += [f"  order of edges, ours: {mine}", f"  order of edges, real: {theirs}"]
         return "\n".join(lines)
+
+
+def places(mine, theirs, path=""):
+    """Where two values differ, a line each."""
+    if type(mine) is type(theirs) and isinstance(mine, (dict, list)):
+        if isinstance(mine, list) and len(mine) == len(theirs):
+            return [line for index, (a, b) in enumerate(zip(mine, theirs))
+                    for line in places(a, b, f"{path}[{index}]")]
+        if isinstance(mine, dict) and list(mine) == list(theirs):
+            return [line for key in mine for line in places(mine[key], theirs[key],
+                                                            f"{path}.{key}")]
+    if json.dumps(mine) == json.dumps(theirs):
+        return []
+    return [f"{path} ours: {json.dumps(mine)}", f"{path} real: {json.dumps(theirs)}"]
 
 
 @dataclass

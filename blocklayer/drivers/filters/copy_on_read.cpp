@@ -30,6 +30,7 @@ public:
         const std::string& name = context.options().at("bottom").as_string();
         Node* bottom = context.layer().find_node(name);
         if (bottom == nullptr) return failure(fmt::format("Bottom node '{}' not found", name));
+        if (bottom->is_filter()) return failure(fmt::format("Bottom node '{}' is a filter", name));
         if (!in_chain(*bottom))
             return failure(fmt::format("Bottom node '{}' is not in the backing chain of '{}'", name,
                                        below().child().name()));

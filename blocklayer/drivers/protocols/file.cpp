@@ -193,6 +193,8 @@ public:
     }
 
     Status reopen_prepare(sim::Co&, ReopenContext& context) override {
+        if (node().options().has("drop-cache") && !context.options().has("drop-cache"))
+            return failure("Option 'drop-cache' cannot be reset to its default value");
         auto_read_only_after_ = context.flags().auto_read_only;
         return {};
     }

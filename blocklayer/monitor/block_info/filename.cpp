@@ -63,7 +63,8 @@ Value full_options(const Node& node) {
     return options;
 }
 
-// Empty: only options lead to the node.
+}  // namespace
+
 std::string exact_filename(const Node& node) {
     const std::string own = node.driver().exact_filename();
     if (!own.empty()) return own;
@@ -76,8 +77,6 @@ std::string exact_filename(const Node& node) {
     const Node& below = primary->child();
     return below.spec().kind == DriverKind::format ? std::string() : exact_filename(below);
 }
-
-}  // namespace
 
 std::string full_backing_filename(const Node& node) {
     const std::string named = node.driver().info().backing_filename;

@@ -74,7 +74,6 @@ Result<Value> blockdev_mirror(sim::Co& co, BlockLayer& layer, const Value& argum
     const std::int64_t buffer = arguments.get_int("buf-size", 0);
     if (buffer < 0) return failure("Invalid parameter 'buf-size'");
     options.buffer_bytes = static_cast<std::uint64_t>(buffer);
-    if (source.get() == target.get()) return failure("Can't mirror node into itself");
 
     options.on_source_error = on_error_of(arguments, "on-source-error");
     options.on_target_error = on_error_of(arguments, "on-target-error");

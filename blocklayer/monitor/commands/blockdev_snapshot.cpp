@@ -13,7 +13,8 @@ namespace {
 Status check_overlay(const Node& overlay) {
     if (overlay.cumulative().used.contains(Perm::consistent_read))
         return failure("The overlay is already in use");
-    if (overlay.cow_child() != nullptr || (overlay.is_filter() && overlay.filtered_child()))
+    if (overlay.is_filter()) return failure("Filters cannot be used as overlays");
+    if (overlay.cow_child() != nullptr)
         return failure("The overlay already has a backing image");
     if (!overlay.spec().supports_backing)
         return failure("The overlay does not support backing images");

@@ -15,6 +15,7 @@
 #include "blocklayer/drivers/filters/passthrough.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/monitor/block_info/filename.hpp"
 #include "sim/sync.hpp"
 
 namespace blocklayer {
@@ -144,9 +145,7 @@ public:
     std::string exact_filename() const override {
         for (const std::string& option : node().spec().strong_options)
             if (option != "config" && node().options().has(option)) return {};
-        const Node& image = below().child();
-        std::string name = image.driver().exact_filename();
-        if (name.empty() && image.spec().kind == DriverKind::protocol) name = image.filename();
+        const std::string name = blocklayer::exact_filename(below().child());
         return name.empty() ? name : fmt::format("blkdebug:{}:{}", config_, name);
     }
 
