@@ -22,7 +22,8 @@ constexpr const char* extension_name = "machine";
 const blocklayer::EventRegistration stop_event({"STOP", {}});
 const blocklayer::EventRegistration resume_event({"RESUME", {}});
 const blocklayer::EventRegistration reset_event(
-    {"RESET", {blocklayer::required("guest", "bool"), blocklayer::required("reason", "ShutdownCause")}});
+    {"RESET",
+     {blocklayer::required("guest", "bool"), blocklayer::required("reason", "ShutdownCause")}});
 const blocklayer::EventRegistration deleted_event({"DEVICE_DELETED",
                                                    {blocklayer::optional("device", "str"),
                                                     blocklayer::required("path", "str")}});

@@ -138,6 +138,8 @@ public:
 
     // The chain as messages name it: a filename, or "" when only options can.
     virtual std::string exact_filename() const { return {}; }
+    // A filter's own, when what it filters has this one; empty: it has none.
+    virtual std::string filename_over(const std::string& /*below*/) const { return {}; }
 
 private:
     friend class BlockLayer;

@@ -14,6 +14,7 @@
 #include <map>
 
 #include "blocklayer/drivers/driver.hpp"
+#include "blocklayer/monitor/json.hpp"
 #include "blocklayer/options/member_order.hpp"
 #include "sim/check.hpp"
 
@@ -200,7 +201,7 @@ Status check_given(const Value& value, const std::vector<MemberSpec>& members, c
 Status check_rest(const Value& value, const std::vector<std::string_view>& known,
                   const Place& place) {
     std::vector<std::string_view> names;
-    for (const Value::Member& member : value.members()) names.push_back(member.first);
+    for (const Value::Member* member : wire_order(value)) names.push_back(member->first);
     const auto unexpected = first_left_over(names, known);
     if (!unexpected) return {};
     return failure(

@@ -29,8 +29,9 @@ class Program:
         self.argv = argv
         self.events = []
         # It must not outlive whoever plays with it, however that ends.
-        self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], cwd=cwd, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *argv], cwd=cwd, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._buffer = b""
         self._read()  # the greeting
         self.execute("qmp_capabilities")

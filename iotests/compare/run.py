@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Side by side: one transcript on two programs, and the first step in which they differ."""
 
+import functools
 import json
 import os
 import tempfile
@@ -95,13 +96,16 @@ class Comparison:
         self._images = tempfile.TemporaryDirectory()
         make_images(self._images.name)
         self.entries = known_differences.load()
-        self.schema = read_schema(ours, real)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._images.cleanup()
+
+    @functools.cached_property
+    def schema(self):
+        return read_schema(self.ours, self.real)
 
     @property
     def images(self):

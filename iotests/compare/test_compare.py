@@ -67,7 +67,8 @@ def step(reply, command="job-cancel"):
 
 
 def test_a_known_difference_fits_in_all_its_parts():
-    entry = known.Known("a bug", "job-(cancel|complete)", '"return"', '"died": ".*block.c', "why", ())
+    entry = known.Known("a bug", "job-(cancel|complete)", '"return"', '"died": ".*block.c', "why",
+                        ())
     ours, real = step({"return": {}}), step({"died": "qemu: block.c:1: assertion"})
     assert known.explanation(compare.Difference(0, ours, real), [entry]) is entry
     for other in (compare.Difference(0, step({"error": {}}), real),

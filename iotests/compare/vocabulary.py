@@ -147,9 +147,9 @@ def simple_filter(driver, **children):
     return add
 
 
-for _driver, _children in {"compress": ["file"], "preallocate": ["file"], "snapshot-access": ["file"],
-                           "blkverify": ["test", "raw"], "blklogwrites": ["file", "log"],
-                           "blkreplay": ["image"]}.items():
+for _driver, _children in {"compress": ["file"], "preallocate": ["file"],
+                           "snapshot-access": ["file"], "blkverify": ["test", "raw"],
+                           "blklogwrites": ["file", "log"], "blkreplay": ["image"]}.items():
     simple_filter(_driver, **dict.fromkeys(_children))
 
 

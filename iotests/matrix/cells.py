@@ -146,7 +146,7 @@ class Decider:
                 self._execute(command, arguments)
         return graph.edges(self.program) == before
 
-    # ---- graphs up and down -----------------------------------------------------------------------
+    # ---- graphs up and down -----------------------------------------------------------------
 
     def _execute(self, command, arguments=None):
         reply = self.program.execute(command, arguments)

@@ -202,7 +202,7 @@ def blkdebug(_schema):
         yield _blkdebug("", letters)
 
 
-# ---- jobs and exports -----------------------------------------------------------------------------
+# ---- jobs and exports -------------------------------------------------------------------------
 
 
 CANCEL = (("block-job-cancel", {"device": "job{i}", "force": True}),)

@@ -14,7 +14,8 @@ namespace {
 // "inject-error.0.event": lists and dictionaries become names with dots.
 void add_flat(Value& out, const std::string& name, const Value& value) {
     if (value.is_dict()) {
-        for (const auto& [key, member] : value.members()) add_flat(out, name + "." + key, member);
+        for (const Value::Member* member : wire_order(value))
+            add_flat(out, name + "." + member->first, member->second);
     } else if (value.is_list()) {
         std::size_t index = 0;
         for (const Value& item : value.items())
@@ -63,20 +64,25 @@ Value full_options(const Node& node) {
     return options;
 }
 
-}  // namespace
-
+// Empty: only options lead to the node.
 std::string exact_filename(const Node& node) {
     const std::string own = node.driver().exact_filename();
     if (!own.empty()) return own;
     if (node.spec().kind == DriverKind::protocol) return node.filename();
     const Edge* primary = node.primary_child();
-    if (node.spec().kind == DriverKind::filter || primary == nullptr) return {};
+    if (primary == nullptr) return {};
+    if (node.spec().kind == DriverKind::filter) {
+        const std::string below = exact_filename(primary->child());
+        return below.empty() ? below : node.driver().filename_over(below);
+    }
     if (!strong_options(node).members().empty()) return {};
     if (node.spec().supports_backing && backing_overridden(node)) return {};
     // A format by itself is found again by probing; one on top of another is not.
     const Node& below = primary->child();
     return below.spec().kind == DriverKind::format ? std::string() : exact_filename(below);
 }
+
+}  // namespace
 
 std::string full_backing_filename(const Node& node) {
     const std::string named = node.driver().info().backing_filename;

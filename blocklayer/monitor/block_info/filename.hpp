@@ -8,8 +8,6 @@ namespace blocklayer {
 
 class Node;
 
-// The name alone; empty: only options lead to the node.
-std::string exact_filename(const Node& node);
 std::string shown_filename(const Node& node);
 // The backing file that the image itself names, seen from where this process is; empty: none.
 std::string full_backing_filename(const Node& node);

@@ -42,7 +42,8 @@ const TypeRegistration hash(enumeration("QCryptoHashAlgorithm",
                                          "ripemd160"}));
 const TypeRegistration slot({.name = "QCryptoBlockInfoLUKSSlot",
                              .members = {required("active", "bool"), optional("iters", "int"),
-                                         optional("stripes", "int"), required("key-offset", "int")}});
+                                         optional("stripes", "int"),
+                                         required("key-offset", "int")}});
 
 std::vector<MemberSpec> luks_members() {
     return {required("cipher-alg", "QCryptoCipherAlgorithm"),
@@ -82,8 +83,9 @@ const TypeRegistration vmdk(
      .members = {required("create-type", "str"), required("cid", "int"),
                  required("parent-cid", "int"), required("extents", "[ImageInfo]")}});
 const TypeRegistration rbd_format(enumeration("RbdImageEncryptionFormat", {"luks", "luks2"}));
-const TypeRegistration rbd({.name = "ImageInfoSpecificRbd",
-                            .members = {optional("encryption-format", "RbdImageEncryptionFormat")}});
+const TypeRegistration rbd(
+    {.name = "ImageInfoSpecificRbd",
+     .members = {optional("encryption-format", "RbdImageEncryptionFormat")}});
 const TypeRegistration specific(
     {.name = "ImageInfoSpecific",
      .members = {required("type", "ImageInfoSpecificKind")},

@@ -100,7 +100,8 @@ Result<Value> block_commit(sim::Co& co, BlockLayer& layer, const Value& argument
 const CommandRegistration registration(
     {.name = "block-commit",
      .args = {optional("job-id", "str"), required("device", "str"), optional("base-node", "str"),
-              optional("base", "str"), optional("top-node", "str"), optional("top", "str"),
+              with_feature("deprecated", optional("base", "str")), optional("top-node", "str"),
+              with_feature("deprecated", optional("top", "str")),
               optional("backing-file", "str"), optional("speed", "int"),
               optional("on-error", "BlockdevOnError"), optional("filter-node-name", "str"),
               optional("auto-finalize", "bool"), optional("auto-dismiss", "bool")},

@@ -83,7 +83,8 @@ const TypeRegistration statistics_type({.name = "BlockDeviceStats",
 const TypeRegistration stats_type(
     {.name = "BlockStats",
      .members = {optional("device", "str"), optional("qdev", "str"), optional("node-name", "str"),
-                 required("stats", "BlockDeviceStats"), optional("driver-specific", "BlockStatsSpecific"),
+                 required("stats", "BlockDeviceStats"),
+                 optional("driver-specific", "BlockStatsSpecific"),
                  optional("parent", "BlockStats"), optional("backing", "BlockStats")}});
 
 Value statistics(const IoStatistics& counted, const Node* node, bool of_device) {

@@ -15,7 +15,6 @@
 #include "blocklayer/drivers/filters/passthrough.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/layer.hpp"
-#include "blocklayer/monitor/block_info/filename.hpp"
 #include "sim/sync.hpp"
 
 namespace blocklayer {
@@ -142,11 +141,10 @@ public:
 
     IoResult<std::uint64_t> allocated_bytes() override { return Unexpected(Errno::not_supported); }
 
-    std::string exact_filename() const override {
+    std::string filename_over(const std::string& below) const override {
         for (const std::string& option : node().spec().strong_options)
             if (option != "config" && node().options().has(option)) return {};
-        const std::string name = blocklayer::exact_filename(below().child());
-        return name.empty() ? name : fmt::format("blkdebug:{}:{}", config_, name);
+        return fmt::format("blkdebug:{}:{}", config_, below);
     }
 
     // ---- requests ----------------------------------------------------------------------------
