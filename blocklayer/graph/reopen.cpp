@@ -175,6 +175,8 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
             if (!before.has(part) || before.at(part) != wanted) return cannot_change(part);
     }
     if (entry.reset == Reset::no) return {};
+    if (node.flags().force_share && !entry.options.has("force-share"))
+        return failure("Option 'force-share' cannot be reset to its default value");
     for (const auto& [name, value] : node.options().members()) {
         if (name == "node-name" || is_flag_option(name)) continue;
         if (name == "backing" || node.child(name) != nullptr) continue;
