@@ -362,8 +362,6 @@ def del_export(g):
 def add_bitmap(g):
     arguments = {"node": g.node(), "name": g.name("b")}
     if g.chance(0.2):
-        arguments["persistent"] = True
-    if g.chance(0.2):
         arguments["disabled"] = True
     if g.chance(0.2):
         arguments["granularity"] = g.random.choice([512, 65536, 1000])

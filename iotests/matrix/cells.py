@@ -188,7 +188,7 @@ class Decider:
             self.program.close()
         self.program = Program(self.argv, self.directory.name)
         self.devices = {}
-        for driver, name in (*CONTROLLERS, ("ahci", "ahci"), ("sdhci-pci", "sdhci")):
+        for driver, name in (*CONTROLLERS, ("sdhci-pci", "sdhci")):
             if self.schema.has(driver):
                 self.program.execute("device_add", {"driver": driver, "id": name})
         if self.schema.has("throttle"):

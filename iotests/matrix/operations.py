@@ -63,8 +63,8 @@ DEVICE_KINDS = {
     "virtio-blk-pci": {},
     "nvme": {"serial": "x"},
     "usb-storage": {"bus": "xhci.0"},
-    "ide-hd": {"bus": "ahci.0"},
-    "ide-cd": {"bus": "ahci.1"},
+    "ide-hd": {"bus": "ide.0"},
+    "ide-cd": {"bus": "ide.1"},
     "floppy": {"unit": 1},
     "sd-card": {"bus": "sdhci.0"},
 }

@@ -14,6 +14,7 @@ _WORDS = (
     (r"Block node is read-only|read-only", "ro"),
     (r"is busy|is in use|already in use", "busy"),
     (r"Need a root block node", "root"),
+    (r"not in .* format", "format"),
     (r"lock", "lock"),
     (r"frozen|freeze|cannot change|Cannot change", "frozen"),
     (r"cycle|itself", "cycle"),
