@@ -49,6 +49,19 @@ Value flattened(const std::string& name, const Value& value) {
     return flat;
 }
 
+// The members of both, of each name the newer one.
+Value joined(const Value& newer, const Value& older) {
+    Value all = newer;
+    for (const auto& [name, value] : older.members()) {
+        const Value* given = newer.find(name);
+        if (given == nullptr)
+            all.set(name, value);
+        else if (given->is_dict() && value.is_dict())
+            all.set(name, joined(*given, value));
+    }
+    return all;
+}
+
 }  // namespace
 
 struct Reopen::Queue {
@@ -87,12 +100,15 @@ Reopen::Queue::Entry* Reopen::Queue::find(const Node& node) {
     return found == entries.end() ? nullptr : &*found;
 }
 
-Status Reopen::Queue::add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults,
-                          bool inherited) {
-    if (reset == Reset::yes && node.cow_child() != nullptr && !options.has("backing"))
-        return failure(fmt::format("backing is missing for '{}'", node.name()));
+Status Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
+                          const NodeFlags& defaults, bool inherited) {
     Entry* entry = find(node);
     if (entry != nullptr && inherited) return {};  // what is said of the node itself counts
+    // Of a node that comes twice, what the first time said and the second does not still holds.
+    const bool again = entry != nullptr && !entry->inherited && entry->reset == Reset::yes;
+    const Value options = again ? joined(given_options, entry->options) : given_options;
+    if (reset == Reset::yes && node.cow_child() != nullptr && !options.has("backing"))
+        return failure(fmt::format("backing is missing for '{}'", node.name()));
     if (entry == nullptr)
         entry = &entries.emplace_back(Entry{NodeRef(&node), {}, {}, reset, false});
     entry->flags = flags_of_options(options, defaults);
