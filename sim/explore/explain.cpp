@@ -58,10 +58,12 @@ std::vector<std::string> around(const std::vector<Line>& lines, std::size_t at) 
 
 // The move in words: what ran before what.
 std::string describe(const Move& move, const RunLog& log, std::size_t& picked) {
-    const auto& line = log.ran;
+    std::vector<RunLog::Ran> line = log.ran;
+    line.insert(line.end(), log.line.begin(), log.line.end());
     picked = 0;
     while (picked < line.size() && !(line[picked].name == move.event)) ++picked;
-    if (picked == line.size()) return to_text(move.event);
+    if (picked >= log.ran.size())
+        return fmt::format("{} is kept waiting, though it was ready first", to_text(move.event));
     const std::uint64_t arrival = line[picked].arrival;
     for (std::size_t later = picked + 1; later < line.size(); ++later)
         if (line[later].arrival < arrival)
@@ -79,8 +81,9 @@ public:
     Explanation explain() {
         for (std::size_t i = 0; i < shrunk_.plan.moves.size() && more(); ++i) without_move(i);
         for (std::size_t i = 0; i < shrunk_.plan.answers.size() && more(); ++i) without_answer(i);
-        if (!best_.found) flip_from_the_end(options_.runs_max / 2);
+        if (!best_.found) flip_from_the_end(options_.runs_max / 3);
         if (!best_.found) hold_back_from_the_end();
+        if (!best_.found) leave_out_operations();
         return best_;
     }
 
@@ -131,7 +134,8 @@ private:
     // The choice that let the event run, or kept it waiting the last time.
     std::size_t choice_of(std::size_t ran) const {
         const auto& line = shrunk_.log.ran;
-        if (ran == line.size()) return 0;
+        if (line.empty()) return 0;
+        ran = std::min(ran, line.size() - 1);
         while (ran > 0 && line[ran].choice == RunLog::no_choice) --ran;
         return line[ran].choice == RunLog::no_choice ? 0 : line[ran].choice;
     }
@@ -183,7 +187,8 @@ private:
     void hold_back_from_the_end() {
         const EventName never{"never", UINT32_MAX, UINT32_MAX};
         const auto& line = shrunk_.log.ran;
-        for (std::size_t i = line.size(); i > 0 && more(); --i) {
+        const std::uint64_t runs_max = options_.runs_max - options_.runs_max / 4;
+        for (std::size_t i = line.size(); i > 0 && more() && best_.runs < runs_max; --i) {
             const EventName event = line[i - 1].name;
             Plan plan = shrunk_.plan;
             std::erase_if(plan.moves, [&](const Move& move) { return move.event == event; });
@@ -193,6 +198,23 @@ private:
                         fmt::format("{} runs while others are ready; held back until they are "
                                     "done, it does no harm",
                                     to_text(event)));
+        }
+    }
+
+    // It fails in every order: then it is for an operation to be left out.
+    void leave_out_operations() {
+        std::map<std::uint64_t, std::uint32_t> asked;
+        const auto& choices = shrunk_.log.choices;
+        for (std::size_t c = 0; c < choices.size() && more(); ++c) {
+            const Choice& choice = choices[c];
+            if (choice.kind != ChoiceKind::operation) continue;
+            const std::uint32_t occurrence = asked[choice.label.hash()]++;
+            if (choice.k != 0) continue;
+            Plan plan = shrunk_.plan;
+            plan.answers.push_back({choice.kind, choice.label, occurrence, 1});
+            if (passes(plan_schedule(plan)))
+                name(c, fmt::format("the operation '{}' (no. {}) is done", choice.label.name(),
+                                    occurrence + 1));
         }
     }
 

@@ -385,6 +385,44 @@ TEST_CASE("explore: a log names turns of fibers, posted handlers have one") {
     CHECK(turns["fiber"] == 3);
 }
 
+TEST_CASE("explore: a run that ends while overtaken events wait has its plan, too") {
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        std::string first;
+        world.spawn(world.main_thread(), "early", [&](Co&) { first += 'e'; });
+        world.spawn(world.main_thread(), "late", [&](Co&) { first += 'l'; });
+        world.run_until([&] { return !first.empty(); });
+        return Verdict{first == "l", first == "l" ? "overtaken" : "", "", 0, 1};
+    };
+    RunLog log;
+    REQUIRE(trial({1, recorder(forced_schedule({1}), log)}).failed);
+    CHECK(plan_of(log).moves.size() == 1);
+    const Shrunk shrunk = shrink(trial, 1, log.choices, "overtaken");
+    REQUIRE(shrunk.reproduced);
+    const Explanation told = explain(trial, shrunk);
+    CHECK(told.found);
+    CHECK(told.critical == "'late' runs before 'early', which was ready first");
+}
+
+TEST_CASE("explore: a failure in every order is explained by the operation that makes it") {
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        bool wrong = false;
+        for (const char* operation : {"harmless", "harmful"})
+            if (world.keep(Label::interned(operation)))
+                world.spawn(world.main_thread(), "fiber", [&wrong, operation](Co&) {
+                    wrong = wrong || std::string_view(operation) == "harmful";
+                });
+        world.run_until_idle();
+        return Verdict{wrong, wrong ? "wrong" : "", "", 0, 2};
+    };
+    RunLog log;
+    REQUIRE(trial({1, recorder(random_schedule(1), log)}).failed);
+    const Shrunk shrunk = shrink(trial, 1, log.choices, "wrong");
+    CHECK(shrunk.after.operations == 1);
+    CHECK(explain(trial, shrunk).critical == "the operation 'harmful' (no. 1) is done");
+}
+
 TEST_CASE("explore: PCT's bound is what the theorem says") {
     CHECK(pct_miss_bound(1, 1, {10, 4}) == Approx(0.75));
     CHECK(pct_miss_bound(2, 2, {10, 4}) == Approx(0.975 * 0.975));

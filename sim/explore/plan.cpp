@@ -141,11 +141,13 @@ std::size_t Plan::count(ChoiceKind kind) const {
 
 Plan plan_of(const RunLog& log) {
     Plan plan;
-    const std::vector<bool> stays = in_line(log.ran);
-    for (std::size_t i = 0; i < log.ran.size(); ++i)
+    // A run may end while events wait that others overtook.
+    std::vector<RunLog::Ran> line = log.ran;
+    line.insert(line.end(), log.line.begin(), log.line.end());
+    const std::vector<bool> stays = in_line(line);
+    for (std::size_t i = 0; i < line.size(); ++i)
         if (!stays[i])
-            plan.moves.push_back(
-                {log.ran[i].name, i == 0 ? EventName() : log.ran[i - 1].name});
+            plan.moves.push_back({line[i].name, i == 0 ? EventName() : line[i - 1].name});
     std::map<Question, std::uint32_t> asked;
     for (const Choice& choice : log.choices) {
         if (choice.kind == ChoiceKind::order) continue;

@@ -41,9 +41,9 @@ public:
     std::uint32_t pick(std::span<const Candidate> ready) override {
         line_up(ready);
         const std::uint32_t k = inner_->pick(ready);
-        log_.ran.push_back({names_[k], line_[k].arrival, log_.choices.size()});
+        log_.ran.push_back({line()[k].name, line()[k].arrival, log_.choices.size()});
         note(ChoiceKind::order, ready[k].label, static_cast<std::uint32_t>(ready.size()), k);
-        line_.erase(line_.begin() + k);
+        line().erase(line().begin() + k);
         picked_ = true;
         return k;
     }
@@ -59,11 +59,7 @@ public:
     }
 
 private:
-    struct Waiting {
-        std::uint64_t id;
-        std::uint32_t turn;
-        std::uint64_t arrival;
-    };
+    std::vector<RunLog::Waiting>& line() { return log_.line; }
 
     std::uint32_t note(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k) {
         log_.choices.push_back({label, n, k, kind});
@@ -71,40 +67,39 @@ private:
         return k;
     }
 
-    // Makes line_ the ready events with their arrivals: those known from before come first, in the
-    // same order; of them some may have run alone or been cancelled meanwhile.
+    // Makes the line the ready events with their arrivals: those known from before come first, in
+    // the same order; of them some may have run alone or been cancelled meanwhile.
     void line_up(std::span<const Candidate> ready) {
-        names_.clear();
         std::size_t known = 0;
-        std::vector<Waiting> line;
+        std::vector<RunLog::Waiting> now;
         for (const Candidate& event : ready) {
-            names_.push_back(namer_.name(event));
             std::size_t at = known;
-            while (at < line_.size() &&
-                   (line_[at].id != event.id || line_[at].turn != event.turn))
+            while (at < line().size() &&
+                   (line()[at].id != event.id || line()[at].turn != event.turn))
                 ++at;
-            const bool fresh = at == line_.size();
-            line.push_back({event.id, event.turn, fresh ? arrivals_++ : line_[at].arrival});
+            const bool fresh = at == line().size();
+            now.push_back({{namer_.name(event), fresh ? arrivals_++ : line()[at].arrival,
+                            RunLog::no_choice},
+                           event.id,
+                           event.turn});
             if (!fresh) known = at + 1;
         }
-        line_ = std::move(line);
+        line() = std::move(now);
     }
 
     void last_one_left(const Step& step) {
-        const auto found = std::find_if(line_.begin(), line_.end(), [&](const Waiting& waiting) {
-            return waiting.id == step.id && waiting.turn == step.turn;
-        });
-        EventName name;
-        if (found == line_.end() || !namer_.recall(step.id, step.label, step.turn, name)) return;
-        log_.ran.push_back({name, found->arrival, RunLog::no_choice});
-        line_.erase(found);
+        const auto found =
+            std::find_if(line().begin(), line().end(), [&](const RunLog::Waiting& waiting) {
+                return waiting.id == step.id && waiting.turn == step.turn;
+            });
+        if (found == line().end()) return;
+        log_.ran.push_back(*found);
+        line().erase(found);
     }
 
     std::unique_ptr<Schedule> inner_;
     RunLog& log_;
     Namer namer_;
-    std::vector<EventName> names_;
-    std::vector<Waiting> line_;
     std::uint64_t arrivals_ = 0;
     bool picked_ = false;
 };

@@ -48,6 +48,11 @@ struct RunLog {
     std::vector<Choice> choices;
     std::vector<std::uint64_t> choice_step;  // how many steps had begun before each
     std::vector<Ran> ran;
+    struct Waiting : Ran {
+        std::uint64_t id;
+        std::uint32_t turn;
+    };
+    std::vector<Waiting> line;  // ready since the last choice, in order; at the end: passed over
     std::vector<Step> steps;
 };
 
