@@ -205,6 +205,14 @@ def test_swarm_finds_what_needs_a_feature_left_out(scenario, tmp_path, command, 
     assert explored(path, tmp_path / "out", "--strategy", "random,few:2")["findings"] == []
 
 
+def test_what_always_fails_is_told_so(scenario, tmp_path, command, explored):
+    path = scenario("async def main(world):\n    raise ValueError(f'step {world.now_ns + 7}')\n")
+    done = command("explore", path, "--out", tmp_path / "out", "--schedules", 20)
+    assert "FAILURE 1 of 1: ValueError in main: " in done.stdout
+    assert "20 of 20 runs; first run 0 (fifo), seed 0" in done.stdout
+    assert "no single choice makes the difference: all runs around it fail as well" in done.stdout
+
+
 def test_nothing_to_find(scenario, tmp_path, command, explored):
     done = command("explore", scenario(GOOD), "--out", tmp_path / "out", "--schedules", 50)
     assert (done.returncode, done.stdout.count("FAILURE")) == (0, 0)

@@ -237,6 +237,8 @@ def lines(told: dict) -> list[str]:
             text.append(f"  shrunk in {one['shrunk']['runs']} runs: {sizes}")
         if one["critical"]:
             text += critical_lines(one["critical"])
+        elif one["shrunk"] and one["shrunk"]["reproduced"]:
+            text.append("  no single choice makes the difference: all runs around it fail as well")
         text.append(f"  again: {one['again']}")
     text += [f"PCT, depth {one['depth']}: {one['runs']} runs miss a bug of that depth with a "
              f"probability of at most {one['missed_at_most']:.3g} ({one['runnables']} runnables, "
