@@ -155,7 +155,11 @@ Status Graph::Update::visit(Node& node, bool forced, Descend descend) {
     }
 
     const bool changed = claim != node.cumulative_ || node.stale_;
-    if (!changed && !forced && descend == Descend::where_changed) return {};
+    // A new user may change what a driver asks for also where the sum stays the same.
+    const auto is_new_user = [&](const Edge* edge) { return &edge->child() == &node; };
+    if (!changed && !forced && descend == Descend::where_changed &&
+        std::none_of(graph.touched_.begin(), graph.touched_.end(), is_new_user))
+        return {};
     if (changed || forced) {
         if (std::exchange(node.claim_prepared_, false)) node.driver().abort_claim();
         TRY(node.driver().prepare_claim(claim, writable));
