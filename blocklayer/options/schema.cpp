@@ -16,6 +16,7 @@
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/monitor/json.hpp"
 #include "blocklayer/options/member_order.hpp"
+#include "blocklayer/options/open_union.hpp"
 #include "sim/check.hpp"
 
 namespace blocklayer {
@@ -33,7 +34,25 @@ std::map<std::string, TypeSpec (*)(), std::less<>>& makers() {
     return types;
 }
 
-// The union over all drivers there are.
+// Variants of registered unions, by the union's name and their own. Joined to them when a type is
+// first asked for.
+std::map<std::pair<std::string, std::string>, Variant>& open_variants() {
+    static std::map<std::pair<std::string, std::string>, Variant> variants;
+    return variants;
+}
+
+bool join_variants() {
+    for (const auto& [key, variant] : open_variants()) {
+        TypeSpec& joined = registry().at(key.first);
+        const auto is_tag = [&](const MemberSpec& member) { return member.name == joined.tag; };
+        const auto tag = std::find_if(joined.members.begin(), joined.members.end(), is_tag);
+        joined.variants.push_back(variant);
+        registry().at(tag->type).values.push_back(key.second);
+    }
+    return true;
+}
+
+// The union over all drivers there are; made when first asked for, after all have registered.
 TypeSpec blockdev_options() {
     TypeSpec spec{
         .name = "BlockdevOptions",
@@ -283,7 +302,14 @@ DerivedTypeRegistration::DerivedTypeRegistration(std::string name, TypeSpec (*ma
     EXPECTS(is_new);
 }
 
+VariantRegistration::VariantRegistration(std::string union_name, Variant variant) {
+    std::pair<std::string, std::string> key(std::move(union_name), variant.value);
+    const bool is_new = open_variants().emplace(std::move(key), std::move(variant)).second;
+    EXPECTS(is_new);
+}
+
 const TypeSpec* find_type(std::string_view name) {
+    [[maybe_unused]] static const bool joined = join_variants();
     // Made when first asked for, after everything has registered.
     static const Registry derived = [] {
         Registry types;
@@ -298,6 +324,7 @@ const TypeSpec* find_type(std::string_view name) {
 
 std::vector<const TypeSpec*> all_types() {
     std::vector<const TypeSpec*> types;
+    static_cast<void>(find_type(""));  // nothing is missing any more
     for (const auto& [name, spec] : registry()) types.push_back(&spec);
     for (const auto& [name, make] : makers()) types.push_back(find_type(name));
     std::sort(types.begin(), types.end(),

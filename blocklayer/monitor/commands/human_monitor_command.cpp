@@ -88,7 +88,8 @@ Status run_on_node(sim::Co& co, BlockLayer& layer, const std::string& name, std:
     if (node == nullptr)
         return failure(fmt::format("Error: Cannot find device='' nor node-name='{}'", name));
     const auto backend = BlockBackend::make(layer, {});
-    TRY(backend->insert(*node));
+    if (const Status inserted = backend->insert(*node); !inserted)
+        return failure("Error: " + inserted.error().text);
     const Status status = qemu_io::run_line(co, *backend, line);
     qemu_io::wait_for_requests(co, *backend);
     return status;
