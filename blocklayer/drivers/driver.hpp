@@ -172,6 +172,7 @@ struct DriverSpec {
     // 0..100: how surely these first bytes are of this format; nullptr: never probed.
     int (*probe)(std::span<const std::byte> head, std::string_view filename) = nullptr;
     bool supports_backing = false;
+    bool can_compress = false;  // understands RequestFlag::compressed
     // The edge of a filter that shows its data, "file" or "backing".
     std::string_view filtered_child = "file";
     // Options that say which image it is, not how it is used: shown in "json:" filenames.

@@ -266,6 +266,7 @@ const DriverRegistration registration({
     .create = qcow2::create_image,
     .probe = probe,
     .supports_backing = true,
+    .can_compress = true,
     .source = "docs/interop/qcow2.txt",
 });
 
