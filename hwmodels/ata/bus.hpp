@@ -36,6 +36,8 @@ public:
     virtual void moved(AtaDrive& drive, std::uint64_t bytes) = 0;
     virtual void command_ended(AtaDrive& drive) = 0;
     virtual void reset_ended(AtaDrive& drive) = 0;
+    // What a cancelled command had under way is over: the drive takes commands again.
+    virtual void idle(AtaDrive& /*drive*/) {}
     // A command that may wait in map() is to come back.
     virtual void cancelled(AtaDrive& drive) = 0;
 };

@@ -16,7 +16,6 @@ using blocklayer::ErrorAction;
 using blocklayer::failure;
 using blocklayer::Status;
 using sim::Errno;
-using sim::IoStatus;
 
 std::vector<PropertySpec> ata_properties() {
     return block_properties() + error_properties() +
@@ -159,18 +158,19 @@ void AtaDrive::start(std::uint8_t command) {
 
 void AtaDrive::end_command() {
     const bool was_alive = alive();
-    end_queued();
-    if (was_alive && placed) host().command_ended(*this);
-}
-
-void AtaDrive::end_queued() {
     EXPECTS(in_flight_ > 0);
     if (--in_flight_ > 0) return;
     idle_.wake_all();
-    if (!resetting_) return;
-    resetting_ = false;
-    restore_registers();
-    if (placed) host().reset_ended(*this);
+    if (resetting_) {
+        resetting_ = false;
+        restore_registers();
+        if (placed) host().reset_ended(*this);
+    } else if (placed) {
+        if (was_alive)
+            host().command_ended(*this);
+        else
+            host().idle(*this);
+    }
 }
 
 void AtaDrive::succeed(std::uint8_t status) {
@@ -197,10 +197,6 @@ bool AtaDrive::retry_after(sim::Co& co, bool is_read, Errno error, bool& ignored
         retry_.wait(co);
     } while (!machine().running());
     return alive();
-}
-
-IoStatus AtaDrive::queued(sim::Co&, bool, std::uint64_t, std::uint64_t, sim::IoView, bool) {
-    return blocklayer::Unexpected(Errno::not_supported);
 }
 
 // ---- reset -------------------------------------------------------------------------------------

@@ -50,14 +50,7 @@ public:
     bool in_flight() const { return in_flight_ > 0; }
     // Waits for the processor to move the data through the data register.
     bool move_by_register(sim::Co& co, std::span<std::byte> bytes, bool to_host);
-    // Native queueing: I/O of one tag, without the task file. errors: of the medium; not_supported.
-    virtual sim::IoStatus queued(sim::Co& co, bool write, std::uint64_t lba, std::uint64_t sectors,
-                                 sim::IoView data, bool fua);
     virtual std::uint32_t signature() const = 0;
-    // The guest waits for this many sectors of a queued command; they count as in flight.
-    void begin_queued() { ++in_flight_; }
-    void end_queued();
-    std::uint64_t epoch() const { return epoch_; }
 
     // ---- Device ----
     blocklayer::Status realize(sim::Co& co) override;

@@ -38,8 +38,6 @@ public:
     Status change_drive(sim::Co&, std::string_view name) override { return drive_.change(name); }
     blocklayer::BlockBackend* backend() const override { return drive_.backend(); }
     std::uint32_t signature() const override { return 0x0000'0101; }
-    IoStatus queued(sim::Co& co, bool write, std::uint64_t lba, std::uint64_t sectors,
-                    sim::IoView data, bool fua) override;
 
 protected:
     Status realize_drive(sim::Co&) override {
@@ -153,17 +151,6 @@ void AtaHd::transfer_by_dma(sim::Co& co, bool is_write, bool fua) {
         remaining_ -= std::min(remaining_, moved_);
     }
     succeed();
-}
-
-IoStatus AtaHd::queued(sim::Co& co, bool write, std::uint64_t lba, std::uint64_t count,
-                       sim::IoView data, bool fua) {
-    if (lba > sectors() || count > sectors() - lba || data.size() < count * sector_bytes)
-        return blocklayer::Unexpected(Errno::invalid);
-    const sim::IoView part = data.sub(0, count * sector_bytes);
-    blocklayer::RequestFlags flags;
-    if (fua) flags = RequestFlag::fua;
-    return write ? drive_.backend()->write(co, lba * sector_bytes, part, flags)
-                 : drive_.backend()->read(co, lba * sector_bytes, part);
 }
 
 void AtaHd::trim(sim::Co& co) {

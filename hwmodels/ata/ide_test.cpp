@@ -6,6 +6,7 @@
 #include "hwmodels/guest/ide.hpp"
 #include "hwmodels/ata/piix.hpp"
 #include "hwmodels/ata/wire.hpp"
+#include "hwmodels/guest/ahci.hpp"
 #include "hwmodels/guest/bounce.hpp"
 #include "hwmodels/guest/open_disk.hpp"
 #include "hwmodels/testing/machine_fixture.hpp"
@@ -187,6 +188,59 @@ TEST_CASE("ide: a reset under a transfer, and the medium is as the guest wrote i
     }
     CHECK(vm.in(0x1f7) == 0x50);
     vm.run([&](sim::Co& co) { CHECK(disk->write(co, 0, pattern(4 * KiB, 3))); });
+}
+
+TEST_CASE("ahci: data takes the whole way, and a port reset under a transfer harms nothing",
+          "[ahci][seeded]") {
+    IdeFixture vm;
+    auto& node = vm.memory("disk", 1024 * KiB);
+    vm.memory("disc", 640 * KiB);
+    REQUIRE(vm.add("ich9-ahci", "ahci", "") == "ok");
+    CHECK(vm.add("ide-hd", "d", "disk") == "Bus 'ahci.5' does not support hotplugging");
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ahci.0"}})) == "ok");
+    REQUIRE(vm.cold("ide-cd", "cd", "disc", Value::dict({{"bus", "ahci.2"}})) == "ok");
+    CHECK(vm.cold("ide-cd", "e", "", Value::dict({{"bus", "ahci.0"}, {"unit", 1}})) ==
+          "Can't create IDE unit 1, bus supports only 1 units");
+    vm.machine.resume();
+    auto disk = vm.open("d"), cd = vm.open("cd");
+    CHECK(cd->length() == 640 * KiB);
+    vm.run([&](sim::Co& co) {
+        const auto data = pattern(300 * KiB, 7);
+        REQUIRE(disk->write(co, 4 * KiB, data));
+        std::vector<std::byte> back(data.size());
+        REQUIRE(disk->read(co, 4 * KiB, back));
+        CHECK((back == data));
+        REQUIRE(disk->flush(co));
+        REQUIRE(disk->discard(co, 16 * KiB, 4 * KiB));
+        CHECK(disk->read(co, 1024 * KiB, std::span(back).first(512)) == Unexpected(Errno::io));
+        REQUIRE(disk->read(co, 0, std::span(back).first(512)));
+        REQUIRE(cd->read(co, 2048, std::span(back).first(64 * KiB)));
+    });
+    disk.reset();  // one driver for a port
+    const auto first = vm.memory_of(node).bytes;
+    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
+        co.sleep(sim::milliseconds(5));
+    };
+    vm.run([&](sim::Co& co) {
+        guest::AhciPort port(vm.machine, *guest::pci_function_of(*vm.machine.find_device("d")), 0);
+        const guest::Bounce memory(vm.machine, 8 * KiB);
+        std::memset(memory.bytes(), 0x5a, 8 * KiB);
+        bool canceled = false;
+        vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& inner) {
+            guest::AtaCommand command{.command = ata::write_dma,
+                                      .lba = 128,
+                                      .count = 16,
+                                      .data = memory.address(),
+                                      .length = 8 * KiB};
+            canceled = port.run(inner, 0, command) == Unexpected(Errno::canceled);
+        });
+        co.sleep(sim::milliseconds(1));
+        REQUIRE(port.reset(co));
+        co.sleep(sim::milliseconds(20));
+        CHECK(canceled);
+        CHECK(
+            std::equal(first.begin(), first.begin() + 64 * KiB, vm.memory_of(node).bytes.begin()));
+    });
 }
 
 TEST_CASE("ide: errors are reported, ignored, or stop the machine until cont", "[ide]") {

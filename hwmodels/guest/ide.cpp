@@ -235,7 +235,7 @@ namespace {
 // A packet device: SCSI command blocks through the channel.
 class AtapiPath final : public ScsiPath {
 public:
-    AtapiPath(std::shared_ptr<IdeChannel> channel, std::uint32_t unit)
+    AtapiPath(std::shared_ptr<AtaChannel> channel, std::uint32_t unit)
         : channel_(std::move(channel)), unit_(unit) {}
 
     Machine& machine() const override { return channel_->machine(); }
@@ -261,13 +261,13 @@ public:
     void surprise_removed() override {}
 
 private:
-    std::shared_ptr<IdeChannel> channel_;
+    std::shared_ptr<AtaChannel> channel_;
     std::uint32_t unit_;
 };
 
 class IdeDisk final : public GuestDisk {
 public:
-    IdeDisk(std::shared_ptr<IdeChannel> channel, std::uint32_t unit, std::uint64_t length)
+    IdeDisk(std::shared_ptr<AtaChannel> channel, std::uint32_t unit, std::uint64_t length)
         : channel_(std::move(channel)), unit_(unit), length_(length) {}
 
     std::uint64_t length() const override { return length_; }
@@ -357,7 +357,7 @@ private:
         return {};
     }
 
-    std::shared_ptr<IdeChannel> channel_;
+    std::shared_ptr<AtaChannel> channel_;
     std::uint32_t unit_;
     std::uint64_t length_;
     bool closing_ = false;
@@ -368,7 +368,17 @@ private:
 Result<std::unique_ptr<GuestDisk>> open_ide(sim::Co& co, Machine& machine, Device& device) {
     const std::uint32_t unit = static_cast<const AtaDrive&>(device).unit;
     const bool second = device.bus()->name() == "ide.1";
-    auto channel = IdeChannel::of(machine, second ? 1 : 0);
+    return open_drive(co, IdeChannel::of(machine, second ? 1 : 0), unit);
+}
+
+const DiskDriverRegistration registration({.model = "IDE",
+                                           .drives = Drives::disks_on_such_a_bus,
+                                           .open = open_ide});
+
+}  // namespace
+
+Result<std::unique_ptr<GuestDisk>> open_drive(sim::Co& co, std::shared_ptr<AtaChannel> channel,
+                                              std::uint32_t unit) {
     std::array<std::byte, 512> words{};
     if (!channel->identify(co, unit, ata::identify, words)) {
         if (!channel->identify(co, unit, ata::identify_packet, words))
@@ -379,11 +389,5 @@ Result<std::unique_ptr<GuestDisk>> open_ide(sim::Co& co, Machine& machine, Devic
     return std::unique_ptr<GuestDisk>(
         std::make_unique<IdeDisk>(channel, unit, sectors * sector_bytes));
 }
-
-const DiskDriverRegistration registration({.model = "IDE",
-                                           .drives = Drives::disks_on_such_a_bus,
-                                           .open = open_ide});
-
-}  // namespace
 
 }  // namespace hwmodels::guest

@@ -27,17 +27,33 @@ struct AtaCommand {
     std::uint8_t error = 0;  // the drive's error register, after a failure
 };
 
-class IdeChannel {
+// Whatever carries commands to drives.
+class AtaChannel {
+public:
+    virtual ~AtaChannel() = default;
+    virtual Machine& machine() const = 0;
+    // errors: io: the drive reported one; canceled: the channel was reset.
+    virtual sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command) = 0;
+    virtual sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
+                                   std::span<std::byte> words) = 0;
+    virtual sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) = 0;
+};
+
+// The disk or packet device of a channel.
+blocklayer::Result<std::unique_ptr<GuestDisk>> open_drive(sim::Co& co,
+                                                          std::shared_ptr<AtaChannel> channel,
+                                                          std::uint32_t unit);
+
+class IdeChannel final : public AtaChannel {
 public:
     static std::shared_ptr<IdeChannel> of(Machine& machine, std::uint32_t channel);
-    ~IdeChannel();
+    ~IdeChannel() override;
 
-    Machine& machine() const { return machine_; }
-    // errors: io: the drive reported one; canceled: the channel was reset.
-    sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command);
+    Machine& machine() const override { return machine_; }
+    sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command) override;
     sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
-                           std::span<std::byte> words);
-    sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command);
+                           std::span<std::byte> words) override;
+    sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) override;
     // Resets both drives under their commands, which end with Errno::canceled.
     sim::IoStatus reset(sim::Co& co);
 
