@@ -261,6 +261,7 @@ void Ahci::command_ended(AtaDrive& drive) {
 
 void Ahci::reset_ended(AtaDrive& drive) {
     Port& port = port_of(drive);
+    port.region = port.region_done = 0;
     send_register(port, ahci::interrupt_register);
     serve(port);
 }

@@ -72,6 +72,13 @@ void PiixIde::command_ended(AtaDrive& drive) {
     if (channel.table_ended) channel.status &= static_cast<std::uint8_t>(~bm_active);
 }
 
+void PiixIde::reset_ended(AtaDrive& drive) {
+    Channel& channel = channels_[index_of(drive)];
+    channel.entry = channel.table;
+    channel.entry_done = 0;
+    channel.table_ended = false;
+}
+
 // The guest names its memory in a table, and says when the transfer may begin.
 bool PiixIde::map(sim::Co& co, AtaDrive& drive, std::uint64_t bytes,
                   std::vector<sim::IoVec>& list) {

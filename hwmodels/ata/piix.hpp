@@ -59,7 +59,7 @@ private:
              std::vector<sim::IoVec>& list) override;
     void moved(AtaDrive&, std::uint64_t) override {}
     void command_ended(AtaDrive& drive) override;
-    void reset_ended(AtaDrive&) override {}
+    void reset_ended(AtaDrive& drive) override;
     void cancelled(AtaDrive& drive) override;
 
     std::size_t index_of(const AtaDrive& drive) const;
