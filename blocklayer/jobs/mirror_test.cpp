@@ -6,6 +6,7 @@
 #include "blocklayer/jobs/mirror.hpp"
 
 #include "blocklayer/graph/dirty_bitmap.hpp"
+#include "blocklayer/jobs/rate_limit.hpp"
 #include "blocklayer/testing/job_fixture.hpp"
 #include "sim/rng.hpp"
 #include "sim/schedule.hpp"
@@ -46,6 +47,178 @@ TEST_CASE("mirror: copies, says ready, and puts the target in place", "[jobs][mi
     CHECK(source.dirty_bitmaps().empty());
     CHECK(source.op_blockers().empty());
     CHECK(target.op_blockers().empty());
+    f.check();
+}
+
+struct Pair {  // a mirror from s to t with a guest on s
+    explicit Pair(std::uint64_t bytes = 256 * 1024);
+    std::string start(std::initializer_list<Value::Member> more);
+    IoStatus write(std::uint64_t at, std::uint64_t length, std::uint8_t value);
+
+    JobFixture f;
+    Node& source;
+    Node& target;
+    BlockBackend& guest;
+};
+
+Pair::Pair(std::uint64_t bytes)
+    : f(1, {.limits = {.job_slots = 2, .job_chunk_bytes = 64 * 1024}}),
+      source(f.memory("s", bytes)),
+      target(f.memory("t", bytes)),
+      guest(f.user(source, "CW", "CUR", "D")) {
+    f.fill(source, 7);
+}
+
+std::string Pair::start(std::initializer_list<Value::Member> more) {
+    Value arguments =
+        Value::dict({{"job-id", "j"}, {"device", "s"}, {"target", "t"}, {"sync", "full"}});
+    for (const auto& [name, value] : more) arguments.set(name, value);
+    return f.qmp_error("blockdev-mirror", arguments);
+}
+
+IoStatus Pair::write(std::uint64_t at, std::uint64_t length, std::uint8_t value) {
+    const std::vector<std::byte> bytes(length, std::byte{value});
+    return f.run([&](sim::Co& co) { return guest.write(co, at, std::span(bytes)); });
+}
+
+TEST_CASE("mirror: cancels leave the source where it is", "[jobs][mirror]") {
+    const bool force = GENERATE(false, true);
+    const bool ready = GENERATE(false, true);
+    Pair pair;
+    CHECK(pair.start({{"speed", ready ? 0 : 1}}) == "ok");
+    pair.f.settle();
+    pair.f.qmp("block-job-cancel", {{"device", "j"}, {"force", force}});
+    pair.f.settle();
+    // Ready and not forced: it completes, without the swap.
+    const std::string told = pair.f.told();
+    CHECK(told.ends_with(ready && !force ? "READY waiting pending COMPLETED concluded null"
+                                         : "aborting CANCELLED concluded null"));
+    CHECK(pair.guest.node() == &pair.source);
+    CHECK(pair.f.layer.graph().dump() == "block device 'D' --root--> s CW / CUR\n");
+    CHECK(pair.source.dirty_bitmaps().empty());
+    CHECK(pair.write(5, 5, 5));
+    pair.f.check();
+}
+
+TEST_CASE("mirror: after ready it follows within a slice", "[jobs][mirror]") {
+    Pair pair;
+    CHECK(pair.start({}) == "ok");
+    pair.f.settle();
+    CHECK(pair.write(100'000, 10, 9));
+    const auto copied = [&] {
+        return pair.f.memory_of(pair.target).bytes == pair.f.memory_of(pair.source).bytes;
+    };
+    CHECK_FALSE(copied());
+    pair.f.world.advance(RateLimit::slice);
+    CHECK(copied());
+}
+
+TEST_CASE("mirror: in write-blocking mode both have it at once", "[jobs][mirror]") {
+    Pair pair;
+    CHECK(pair.start({{"copy-mode", "write-blocking"}}) == "ok");
+    pair.f.settle();
+    CHECK(pair.write(100'000, 10, 9));
+    CHECK(pair.f.memory_of(pair.target).bytes == pair.f.memory_of(pair.source).bytes);
+    // The target fails: the guest does not hear of it, the job does.
+    pair.f.memory_of(pair.target).failing.insert("write");
+    CHECK(pair.write(0, 10, 9));
+    pair.f.settle();
+    CHECK(pair.f.told().ends_with("ERROR aborting COMPLETED concluded null"));
+    CHECK(pair.guest.node() == &pair.source);
+    pair.f.check();
+}
+
+TEST_CASE("mirror: sync none copies what is written from then on", "[jobs][mirror]") {
+    Pair pair;
+    CHECK(pair.start({{"sync", "none"}}) == "ok");
+    pair.f.settle();
+    CHECK(pair.f.told() == "created running ready READY");
+    CHECK(pair.write(70'000, 10, 9));
+    pair.f.settle();
+    const auto& bytes = pair.f.memory_of(pair.target).bytes;
+    CHECK(bytes[0] == std::byte{0});
+    CHECK(bytes[65536] == std::byte{7});  // the rest of the granule
+    CHECK(bytes[70'000] == std::byte{9});
+    CHECK(bytes[131'072] == std::byte{0});
+}
+
+TEST_CASE("mirror: sync top copies the overlay alone", "[jobs][mirror]") {
+    JobFixture f;
+    Node& base = f.format("b", f.memory("bf", 512 * 1024), nullptr, /*read_only=*/true);
+    Node& top = f.format("s", f.memory("sf", 512 * 1024), &base);
+    f.format_of(top).allocated = {1, 5};
+    f.format("t", f.memory("t0", 512 * 1024));
+    f.fill(*f.layer.find_node("sf"), 3);
+    f.qmp("blockdev-mirror",
+          {{"job-id", "j"}, {"device", "s"}, {"target", "t"}, {"sync", "top"}});
+    f.settle();
+    CHECK(f.qmp("query-jobs").items().front().at("total-progress") == 131'072);
+    CHECK(f.format_of(*f.layer.find_node("t")).allocated == std::set<std::uint64_t>{1, 5});
+}
+
+TEST_CASE("mirror: keeps its speed on simulated time", "[jobs][mirror]") {
+    Pair pair(4 * 1024 * 1024);
+    CHECK(pair.start({{"speed", 1024 * 1024}, {"buf-size", 256 * 1024}}) == "ok");
+    const auto offset = [&] {
+        return pair.f.qmp("query-block-jobs").items().front().at("offset").as_uint();
+    };
+    // Each buffer at once, then a quarter of a second for it.
+    for (std::uint64_t quarter = 0; quarter < 8; ++quarter) {
+        pair.f.world.advance(sim::milliseconds(10));
+        CHECK(offset() == (quarter + 1) * 256 * 1024);
+        pair.f.world.advance(sim::milliseconds(240));
+    }
+    pair.f.qmp("block-job-set-speed", {{"device", "j"}, {"speed", 0}});
+    pair.f.world.advance(sim::milliseconds(10));
+    CHECK(pair.f.told() == "created running ready READY");
+}
+
+TEST_CASE("mirror: error policies", "[jobs][mirror]") {
+    const bool at_source = GENERATE(false, true);
+    const std::string policy = GENERATE("report", "ignore", "stop", "enospc", "auto");
+    Pair pair;
+    pair.f.memory_of(at_source ? pair.source : pair.target).failing.insert(at_source ? "read" : "write");
+    CHECK(pair.start({{at_source ? "on-source-error" : "on-target-error", policy}}) == "ok");
+    pair.f.world.advance(sim::milliseconds(50));
+    const std::string told = pair.f.told();
+    INFO(told);
+    CHECK(told.starts_with("created running ERROR"));
+    pair.f.memory_of(at_source ? pair.source : pair.target).failing.clear();
+    if (policy == "stop") {
+        CHECK(told.ends_with("ERROR paused"));
+        CHECK(pair.f.qmp("query-block-jobs").items().front().at("io-status") == "failed");
+        pair.f.qmp("block-job-resume", {{"device", "j"}});
+        CHECK(pair.f.qmp("query-block-jobs").items().front().at("io-status") == "ok");
+    }
+    pair.f.settle();
+    if (policy == "stop" || policy == "ignore") {
+        CHECK(pair.f.told().ends_with("ready READY"));
+        CHECK(pair.f.memory_of(pair.target).bytes == pair.f.memory_of(pair.source).bytes);
+    } else {
+        CHECK(told.ends_with("aborting COMPLETED concluded null"));
+        CHECK(pair.f.events.back().name == "JOB_STATUS_CHANGE");
+    }
+    pair.f.check();
+}
+
+TEST_CASE("mirror: replaces a node below a filter", "[jobs][mirror]") {
+    JobFixture f;
+    Node& source = f.memory("s");
+    Node& target = f.memory("t");
+    Node& filter = f.filter("fl", source);
+    BlockBackend& guest = f.user(filter, "CW", "CUR", "D");
+    f.qmp("blockdev-mirror", {{"job-id", "j"},
+                              {"device", "fl"},
+                              {"target", "t"},
+                              {"sync", "full"},
+                              {"replaces", "s"}});
+    f.settle();
+    f.qmp("block-job-complete", {{"device", "j"}});
+    f.settle();
+    CHECK(f.told().ends_with("COMPLETED concluded null"));
+    CHECK(guest.node() == &filter);
+    CHECK(&filter.filtered_child()->child() == &target);
+    CHECK(source.op_blockers().empty());
     f.check();
 }
 
