@@ -359,7 +359,9 @@ void Race::play() {
     under_fire = pivoted;
     f.world.advance(sim::milliseconds(5));
     for (const auto& guest : guests) guest->stop();
-    for (int i = 0; i < 5 && (i == 0 || !pivoted); ++i) f.settle();
+    f.settle();
+    if (!pivoted) CHECK(f.qmp_error("block-job-complete", name) == "ok");  // it was never ready
+    f.settle();
     CHECK(pivoted);
     CHECK(disk->node() == target);
     for (const auto& guest : guests) {
