@@ -177,13 +177,14 @@ TEST_CASE("mirror: error policies", "[jobs][mirror]") {
     const bool at_source = GENERATE(false, true);
     const std::string policy = GENERATE("report", "ignore", "stop", "enospc", "auto");
     Pair pair;
-    pair.f.memory_of(at_source ? pair.source : pair.target).failing.insert(at_source ? "read" : "write");
+    testing::MemoryDriver& side = pair.f.memory_of(at_source ? pair.source : pair.target);
+    side.failing.insert(at_source ? "read" : "write");
     CHECK(pair.start({{at_source ? "on-source-error" : "on-target-error", policy}}) == "ok");
     pair.f.world.advance(sim::milliseconds(50));
     const std::string told = pair.f.told();
     INFO(told);
     CHECK(told.starts_with("created running ERROR"));
-    pair.f.memory_of(at_source ? pair.source : pair.target).failing.clear();
+    side.failing.clear();
     if (policy == "stop") {
         CHECK(told.ends_with("ERROR paused"));
         CHECK(pair.f.qmp("query-block-jobs").items().front().at("io-status") == "failed");
