@@ -273,7 +273,7 @@ bool JobList::turn_due() const {
 
 void JobList::cancel_all(sim::Co& co) {
     while (!jobs_.empty()) {
-        const std::shared_ptr<Job> job = jobs_.back();
+        const std::shared_ptr<Job> job = jobs_.front();  // newest first
         job->cancel(co, /*force=*/true);
         if (job->status() == JobStatus::null) continue;
         job->wait_concluded(co);
