@@ -305,6 +305,10 @@ def check_strategies(text: str) -> typing.List[str]:
 def create_image(vm: VM, options: dict) -> Future:
     """Makes an empty image; options are QAPI's BlockdevCreateOptions. Raises QmpError."""
 
+def explain(vm: VM, command: str, arguments: object = None) -> typing.Any:
+    """What would come of a QMP command, without giving it: accepted, error, conflicts (who needs
+    what, who stands in the way), graph (as it would be)."""
+
 def guest_noticed(vm: VM, id: str) -> Future:
     """Done when the guest has seen the device, or cannot because it stands still."""
 

@@ -75,6 +75,7 @@ public:
     void resume();    // runs the coroutine until it awaits something that is not done
     void cancel();    // raises Cancelled inside it, in an event of its own
     void drop();      // closes the coroutine; the world ends
+    void abandon() { coroutine_.release(); }  // never goes on; for a copy of the process
     const Future* waiting_for() const { return waiting_for_.get(); }
     std::uint64_t id() const { return id_; }
 

@@ -101,7 +101,7 @@ void raise_qmp_error(const blocklayer::Error& error) {
     raise(error_type("PermissionRefused")(error_class, error.text, refusal.node,
                                           permission_names(refusal.permissions),
                                           party(refusal.requires_them),
-                                          party(refusal.unshares_them)));
+                                          party(refusal.unshares_them), refusal.graph_mod));
 }
 
 void raise_io_error(sim::Errno error) { raise(error_type("GuestIoError")(sim::to_int(error))); }

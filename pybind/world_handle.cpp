@@ -102,6 +102,12 @@ void WorldHandle::run_for(sim::Duration duration) {
     world_->advance(duration);
 }
 
+void WorldHandle::become_copy() {
+    observers_.clear();
+    for (const auto& [id, task] : tasks_) task->abandon();
+    world_->go_on_as_copy();
+}
+
 std::string WorldHandle::waiting_report() {
     std::string text = world_->waiting_report();
     for (const auto& [id, task] : tasks_)

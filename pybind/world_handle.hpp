@@ -43,6 +43,8 @@ public:
     void run_until_idle();
     void run_for(sim::Duration duration);
     std::string waiting_report();
+    // This process is a copy that only finds something out: no task goes on in it.
+    void become_copy();
 
     // A future that a new fiber completes: body(co) gives the Future::Result.
     template <class Body>

@@ -186,6 +186,9 @@ public:
     // Runs until the condition holds (true) or nothing is left to run (false).
     bool run_until(const std::function<bool()>& condition);
     void run_until_idle();
+    // For a copy of this process (fork) that will never return into the event that made it: it may
+    // run further events from inside that one.
+    void go_on_as_copy() { turning_ = false; }
     // Runs everything due up to now + duration; the clock ends there. The one way to move a
     // manual clock.
     void advance(Duration duration);

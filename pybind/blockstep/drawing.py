@@ -5,8 +5,9 @@ A graph is what vm.graph() gives: `nodes` (name, driver, ...) and `edges` (paren
 child, name, used, shared); from_debug_query() makes one of x-debug-query-block-graph's reply.
 Permissions are letters: C consistent read, W write, U unchanged write, R resize. An edge reads
 "uses / shares". What stands in conflict is marked: edges that use what another one does not share,
-and, given a refusal (a PermissionRefused, or a dictionary with its members), the edge that was
-asked for and the one that stood in its way.
+and, given a refusal (a PermissionRefused, or a dictionary with its members, or a list of them), the
+edge that was asked for and the one that stood in its way. Where it is the graph itself that is
+withheld, the operation and its holder are shown.
 
 Names come from users and images and may hold anything: each format escapes what it must.
 """
@@ -51,6 +52,7 @@ def refusal_to_dict(refusal) -> dict:
     if isinstance(refusal, dict):
         return refusal
     return {"node": refusal.node, "permissions": list(refusal.permissions),
+            "graph_mod": refusal.graph_mod,
             "requires": {"description": refusal.requires.description,
                          "edge": refusal.requires.edge},
             "unshares": {"description": refusal.unshares.description,
@@ -70,6 +72,7 @@ class Picture:
     """A graph with its edges marked, the one that a refusal turned away among them."""
 
     def __init__(self, graph: dict, refusal=None):
+        refusals = refusal if isinstance(refusal, (list, tuple)) else [refusal] if refusal else []
         self.edges = list(graph["edges"])
         self.drivers = {node["name"]: node.get("driver", "") for node in graph["nodes"]}
         for edge in self.edges:  # a partial graph may name nodes it does not list
@@ -78,13 +81,16 @@ class Picture:
                 self.drivers.setdefault(edge["parent_node"], "")
         self.bad = {id(edge) for pair in conflicts(graph) for edge in pair}
         self.refused: set[int] = set()
-        if refusal is not None:
-            self._mark(refusal_to_dict(refusal))
+        for one in refusals:
+            self._mark(refusal_to_dict(one))
 
     def _mark(self, refusal: dict) -> None:
         self.drivers.setdefault(refusal["node"], "")
+        operation = refusal.get("graph_mod", "")
         for party, uses in ((refusal["unshares"], ()),
                             (refusal["requires"], tuple(refusal["permissions"]))):
+            if operation and not party["edge"]:  # no edge of the graph: an operation, a holder
+                party = {**party, "edge": operation if party == refusal["requires"] else "holds"}
             found = [edge for edge in self.edges
                      if (edge["parent"], edge["name"], edge["child"])
                      == (party["description"], party["edge"], refusal["node"])]
@@ -93,12 +99,15 @@ class Picture:
                                if party["description"] == f"node '{name}'"), None)
                 found = [{"parent": party["description"], "parent_node": parent,
                           "child": refusal["node"], "name": party["edge"], "used": uses,
-                          "shared": () if not uses else tuple(LETTERS)}]
+                          "shared": () if not uses else tuple(LETTERS),
+                          "graph_mod": operation}]
                 self.edges += found
                 self.refused.add(id(found[0]))
             self.bad.update(id(edge) for edge in found)
 
     def edge_text(self, edge: dict) -> str:
+        if edge.get("graph_mod"):
+            return "holds it" if edge["name"] == "holds" else f"{edge['graph_mod']}: refused"
         if id(edge) in self.refused:
             return f"{edge['name']}: " + (f"refused {letters(edge['used'])}" if edge["used"]
                                           else "does not share it")

@@ -28,6 +28,7 @@ class Party:
 
 class PermissionRefused(QmpError):
     """A command was refused because two users of a node do not get along.
+    Where it is the graph around the node that is withheld, graph_mod says from which operation.
 
     node: its node-name. permissions: QAPI names of what clashes. requires: who needs them.
     unshares: who does not let others have them. `reason` says it in a sentence; the text is the
@@ -35,12 +36,13 @@ class PermissionRefused(QmpError):
     """
 
     def __init__(self, cls: str, desc: str, node: str, permissions: tuple[str, ...],
-                 requires: Party, unshares: Party):
+                 requires: Party, unshares: Party, graph_mod: str = ""):
         super().__init__(cls, desc)
         self.node = node
         self.permissions = permissions
         self.requires = requires
         self.unshares = unshares
+        self.graph_mod = graph_mod
 
     @property
     def reason(self) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import _blockstep
 
 from blockstep.errors import BlockstepError
+from blockstep.explanation import Explanation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +153,13 @@ class VM(_blockstep.VM):
     async def check(self, node_name: str, repair: str = "none") -> dict:
         """Checks the image behind a node: corruptions, leaks, messages."""
         return await _blockstep.check_node(self, node_name, repair=repair)
+
+    def explain(self, command: str, arguments: dict | None = None) -> Explanation:
+        """What would come of a QMP command, without giving it: what it would need, who stands in
+        its way, the graph as it would be. Leaves no trace: it is tried in a copy of the process.
+        Needs images in memory."""
+        return Explanation.of(self.graph(), command,
+                              _blockstep.explain(self, command, arguments))
 
     # ---- jobs -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import tempfile
 
+from blockstep import reference_perms
 from blockstep.commands import CommandError, build_dir
 
 IMAGE_MIB = 64
@@ -63,7 +64,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    rows = our_rows(args.name) + reference_rows(args.name)
+    rows = our_rows(args.name) + reference_rows(args.name) + reference_perms.rows(args.name)
     if not rows:
         raise CommandError(f"no bench has '{args.name}' in its name")
     if args.json:
