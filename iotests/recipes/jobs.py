@@ -101,6 +101,27 @@ def active(p):
     p.commit("c0", "d", base_node="b", until="ready")
 
 
+def sharing_disk_on_the_base(p):
+    active(p)
+    p.disk("E", "b", share_rw=True)
+
+
+# The real program dies of the next two: see test_recipes.DEADLY. Ours refuses the verb that would
+# leave two users that do not get along, and the job goes on.
+@recipe(75, COMMIT)
+def cancel_would_leave_a_clash(p):
+    sharing_disk_on_the_base(p)
+    p.refused(p.conflict("b", "write", "B:E@root", "N:c@backing"), "job-cancel", {"id": "c0"})
+    same([job["status"] for job in p.ok("query-jobs")], ["ready"])
+
+
+@recipe(76, COMMIT)
+def completion_would_leave_a_clash(p):
+    sharing_disk_on_the_base(p)
+    p.refused(p.conflict("b", "write", "B:E@root", "B:D@root"), "job-complete", {"id": "c0"})
+    same([job["status"] for job in p.ok("query-jobs")], ["ready"])
+
+
 @recipe(78, COMMIT)
 def a_disk_between_an_active_commit(p):
     active(p)
