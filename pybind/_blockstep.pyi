@@ -312,10 +312,11 @@ def explain(vm: VM, command: str, arguments: object = None) -> typing.Any:
 def guest_noticed(vm: VM, id: str) -> Future:
     """Done when the guest has seen the device, or cannot because it stands still."""
 
-def measure(trial: typing.Callable, seed: int) -> tuple:
-    """How many order choices a run has, and among how many events."""
 def lose_power(vm: VM) -> None:
     """The machine is dead: its processors stand still for ever, its guest disks are lost."""
+
+def measure(trial: typing.Callable, seed: int) -> tuple:
+    """How many order choices a run has, and among how many events."""
 
 def open_backend(vm: VM, node_name: str, *, use: typing.Iterable,
         share: typing.Iterable) -> Backend:
@@ -341,6 +342,9 @@ def record_of(vm: VM) -> dict:
     """What a report tells of a machine: commands, events and graphs, each with at_ns and the
     position in the trace. Raises RuntimeError unless record_trace is set."""
 
+def registered() -> dict:
+    """What has registered itself, by name: drivers, devices and commands, each with its source."""
+
 def replay_schedule(record: str, seed: int = 0) -> Schedule:
     """A schedule that repeats a record (text, see World.record). Where the world no longer fits
     it goes on as the random one of this seed. Raises ValueError."""
@@ -352,8 +356,6 @@ def run_batch(trial: typing.Callable, *, seed: int, strategies: str, picks: int,
 def run_portion(trial: typing.Callable, *, seed: int, preemptions: int, depth: int, portion: str,
         go_on: object = None) -> dict:
     """Does a portion of an exhaustive search."""
-def registered() -> dict:
-    """What has registered itself, by name: drivers, devices and commands, each with its source."""
 
 def set_hotplug(vm: VM, *, delay_ns: int, refuse: bool) -> None:
     """How the guest answers hotplug: after this long, and whether it refuses to let devices go."""

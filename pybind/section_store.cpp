@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+
 #include "pybind/real_file.hpp"
 #include "pybind/section.hpp"
 #include "pybind/store_handle.hpp"
@@ -90,7 +92,13 @@ void export_file(MemoryStoreHandle& handle, const std::string& path, const std::
 
 void set_disk(MemoryStoreHandle& handle, const std::string& path, const std::string& disk) {
     sim::Resources* resources = sim::Resources::of(handle.world->sim());
-    if (resources == nullptr) throw py::value_error("the world has no platform with disks");
+    if (resources == nullptr)
+        throw py::value_error("the world has no platform with disks: give it one, such as "
+                              "platform=\"workstation\"");
+    const std::vector<std::string> disks = resources->disks();
+    if (std::find(disks.begin(), disks.end(), disk) == disks.end())
+        throw sim::PlatformError(fmt::format("the platform has no disk '{}' (it has {})", disk,
+                                             fmt::join(disks, ", ")));
     handle.medium(path).set_disk(&resources->disk(disk));
 }
 

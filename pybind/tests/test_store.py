@@ -8,7 +8,8 @@ import os
 
 import pytest
 
-from blockstep import HostError, MemoryStore, PosixStore, World
+from blockstep import HostError, MemoryStore, PlatformError, PosixStore, World
+from blockstep.commands.run import in_fresh_process
 
 
 @pytest.fixture
@@ -92,3 +93,22 @@ def test_stores_end_with_their_world(tmp_path):
     world.close()
     with pytest.raises(RuntimeError, match="the world is closed"):
         store.list()
+
+
+def test_a_disk_that_is_not_there_is_told_with_those_that_are(store):
+    store.put("file", b"")
+    with pytest.raises(ValueError, match='give it one, such as platform="workstation"'):
+        store.set_disk("file", "sata0")
+
+    def timed():  # in a process of its own: there can be one timed world in each
+        with World(platform="workstation") as world:
+            world.store.put("file", b"")
+            world.store.set_disk("file", "sata0")
+            try:
+                world.store.set_disk("file", "tape")
+            except PlatformError as error:
+                return str(error)
+        return ""
+
+    assert in_fresh_process(timed) == (
+        "the platform has no disk 'tape' (it has hdd0, nvme0, remote0, sata0)")
