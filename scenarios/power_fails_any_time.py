@@ -32,5 +32,5 @@ async def main(world):
         done = await guest
         check = qemu_img.check(world.store, "disk.qcow2")
         assert check["corruptions"] == check["check-errors"] == 0, check
-        world.note(f"cut {number}: {verified // 1024} KiB verified before, {done.writes} writes "
-                   f"acknowledged, {done.failed} lost; qemu-img check: {check['leaks']} leaks")
+        world.note(f"cut {number}: {verified // 1024} KiB verified, {done.writes} writes "
+                   f"acknowledged, {done.failed} lost, {check['leaks']} clusters leaked")

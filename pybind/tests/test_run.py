@@ -80,6 +80,14 @@ def test_passing_scenario(scenario):
     assert last.startswith("passed  seed 4  digest ")
 
 
+def test_long_notes_go_over_several_lines(scenario):
+    text = "word " * 40 + "x" * 120
+    done = command("run", scenario(f"async def main(world):\n    world.note({text!r})\n"))
+    *lines, _last = done.stdout.splitlines()
+    assert len(lines) == 4 and " ".join(" ".join(lines).split()) == f"0.000 ms {text}"
+    assert all(line.startswith(" " * 17) for line in lines[1:])
+
+
 def test_json_of_any_process_is_the_same(scenario):
     runs = [json.loads(command("run", scenario(GOOD), "--json").stdout) for _ in range(3)]
     for run in runs:

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import sys
+import textwrap
 
 from blockstep.commands import CommandError
 
@@ -117,7 +118,11 @@ def write_report(folder: pathlib.Path, outcome, again: str) -> None:
 
 
 def timeline_lines(outcome) -> list[str]:
-    return [f"{at_ns / 1e6:12.3f} ms  {text}" for at_ns, text in outcome.timeline]
+    """Its notes, each with when it was; long ones over several lines."""
+    return ["\n".join(textwrap.wrap(
+        f"{at_ns / 1e6:12.3f} ms  {text}", 100, subsequent_indent=" " * 17,
+        drop_whitespace=True, break_long_words=False, break_on_hyphens=False))
+        for at_ns, text in outcome.timeline]
 
 
 def run(args) -> int:
