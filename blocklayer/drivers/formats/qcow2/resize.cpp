@@ -21,8 +21,6 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
     if (size % sector_bytes != 0) return failure("The new size must be a multiple of 512");
     if (!snapshots.empty() && header.version < 3)
         return failure("Can't resize a v2 image which has snapshots", Errno::not_supported);
-    if (header.has_bitmaps && (header.autoclear & autoclear_bitmaps) != 0)
-        return failure("Cannot resize an image with persistent bitmaps", Errno::not_supported);
     if (const IoStatus ready = prepare_change(co); !ready)
         return failed("Failed to update the image size", ready.error());
 
@@ -116,7 +114,7 @@ Status Image::hide_backing(sim::Co& co, std::uint64_t offset, std::uint64_t leng
                                                geometry().cluster_bytes(),
                                 RequestFlag::may_unmap);
     }
-    if (!done) return failed("Failed to zero out the new area", done.error());
+    if (!done) return failed("Failed to zero out new clusters", done.error());
     return {};
 }
 

@@ -59,6 +59,29 @@ TEST_CASE("qcow2 resize: a longer backing file does not show", "[qcow2]") {
     CHECK(image.check_counts() == "0/0/0");
 }
 
+TEST_CASE("qcow2 resize: version 2 cannot hide a longer backing file", "[qcow2]") {
+    MemoryImage image("size=2048,cluster-size=1024,version=v2");
+    sim::ByteImage base;
+    base.write(0, std::vector<std::byte>(8192, std::byte{0xbb}));
+    image.store.put("base.raw", std::move(base));
+    image.close();
+    image.backing = Value::dict({{"driver", "raw"}});
+    image.backing.set("file", Value::dict({{"driver", "file"}, {"filename", "base.raw"}}));
+    REQUIRE(image.open() == "");
+    CHECK(image.resize(16384) == "Failed to zero out new clusters: Operation not supported");
+    CHECK(image.disk->length() == 2048);
+    CHECK(image.check_counts() == "0/0/0");
+}
+
+TEST_CASE("qcow2 resize: what vouches for bitmaps goes", "[qcow2]") {
+    MemoryImage image;
+    image.close();
+    image.patch(88, autoclear_bitmaps | 1ull << 40);
+    REQUIRE(image.open() == "");
+    CHECK(image.resize(2 << 20) == "");
+    CHECK(image.number(88) == 0);  // as everything that is not known to stay true
+}
+
 TEST_CASE("qcow2 resize: preallocation", "[qcow2]") {
     const auto mode = GENERATE("metadata", "falloc", "full");
     MemoryImage image("size=4096,cluster-size=1024");
