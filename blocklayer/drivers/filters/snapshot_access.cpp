@@ -21,14 +21,14 @@ public:
     Claim child_claim(const Edge*, RoleSet, Claim, bool) const override { return {}; }
 
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into, RequestFlags) override {
-        const RequestScope scope(file_->child());
+        const RequestScope scope(co, file_->child());
         SnapshotSource* source = this->source();
         if (source == nullptr) return Unexpected(Errno::not_supported);
         return source->snapshot_read(co, offset, into);
     }
     IoResult<BlockStatus> block_status(sim::Co& co, std::uint64_t offset,
                                        std::uint64_t length) override {
-        const RequestScope scope(file_->child());
+        const RequestScope scope(co, file_->child());
         SnapshotSource* source = this->source();
         if (source == nullptr) return Unexpected(Errno::not_supported);
         BlockStatus status = TRY(source->snapshot_status(co, offset, length));
@@ -36,7 +36,7 @@ public:
         return status;
     }
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) override {
-        const RequestScope scope(file_->child());
+        const RequestScope scope(co, file_->child());
         SnapshotSource* source = this->source();
         if (source == nullptr) return Unexpected(Errno::not_supported);
         return source->snapshot_discard(co, offset, length);
