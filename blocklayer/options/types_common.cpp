@@ -43,6 +43,9 @@ const TypeRegistration cache({.name = "BlockdevCacheOptions",
                               .members = {optional("direct", "bool"),
                                           optional("no-flush", "bool")}});
 
+const TypeRegistration bitmap({.name = "BlockDirtyBitmap",
+                               .members = {required("node", "str"), required("name", "str")}});
+
 const TypeRegistration ref({.name = "BlockdevRef",
                             .meta = TypeSpec::Meta::alternate,
                             .members = {required("definition", "BlockdevOptions"),

@@ -249,10 +249,6 @@ private:
     bool broken_ = false;  // a copy failed, the earlier state is lost
 };
 
-const TypeRegistration bitmap_type(
-    {.name = "BlockDirtyBitmap",
-     .members = {required("node", "str"), required("name", "str")}});
-
 const DriverRegistration registration({
     .name = "copy-before-write",
     .kind = DriverKind::filter,

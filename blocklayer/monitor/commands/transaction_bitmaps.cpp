@@ -107,8 +107,6 @@ private:
     bool was_enabled_ = false;
 };
 
-const TypeRegistration bitmap_type({.name = "BlockDirtyBitmap",
-                                    .members = {required("node", "str"), required("name", "str")}});
 const TypeRegistration add_type({.name = "BlockDirtyBitmapAdd",
                                  .members = {required("node", "str"), required("name", "str"),
                                              optional("granularity", "uint32"),
