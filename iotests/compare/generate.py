@@ -103,8 +103,8 @@ class Generator:
         self.recipes = [recipe for recipe in vocabulary.RECIPES
                         if all(schema.has(need) for need in recipe.needs)]
         recipes = {need for recipe in vocabulary.RECIPES for need in recipe.needs}
-        self.plain = sorted(command for command in schema.commands - NOT_DRAWN
-                            if command not in recipes or self.random.random() < 0.3)
+        self.plain = [command for command in sorted(schema.commands - NOT_DRAWN)
+                      if command not in recipes or self.chance(0.3)]
 
     def prologue(self):
         """Commands every transcript starts with: buses to plug disks into."""

@@ -19,6 +19,7 @@ _GENERATED = re.compile(r"#block\d+")
 # Dates, and what is measured in the other way.
 _MEASURED = re.compile(r'"(thread-id|[a-z_]*time_ns)": \d+')
 SECONDS_MAX = 5.0
+PAUSED_AND_BACK = (("standby", "ready"), ("paused", "running"))
 
 
 @dataclass
@@ -40,21 +41,20 @@ class Step:
 
 def without_drains(events):
     """Without a job's pauses for drained sections: how often a graph is drained is not compared."""
-    kept = []
+    kept, last = [], {}  # last: of each job, where its latest change of status is
     for event in events:
-        if kept and _paused_and_back(kept[-1], event):
-            kept.pop()
+        if event["event"] != "JOB_STATUS_CHANGE":
+            kept.append(event)
+            continue
+        job, status = event["data"]["id"], event["data"]["status"]
+        before = last.get(job)
+        if before is not None and (kept[before]["data"]["status"], status) in PAUSED_AND_BACK:
+            kept[before] = None
+            last[job] = None
         else:
             kept.append(event)
-    return kept
-
-
-def _paused_and_back(first, second):
-    if {first["event"], second["event"]} != {"JOB_STATUS_CHANGE"}:
-        return False
-    one, other = first["data"], second["data"]
-    return one["id"] == other["id"] and (one["status"], other["status"]) in (
-        ("standby", "ready"), ("paused", "running"))
+            last[job] = len(kept) - 1
+    return [event for event in kept if event is not None]
 
 
 class Player:

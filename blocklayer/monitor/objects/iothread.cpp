@@ -50,6 +50,8 @@ Status create(BlockLayer& layer, const std::string& id, const Value& options) {
             TRY(check_number(number.name, value->as_int()));
             made.*number.member = value->as_int();
         }
+    if (made.thread_pool_max == 0 || made.thread_pool_min > made.thread_pool_max)
+        return failure("bad thread-pool-min/thread-pool-max values");
     made.thread = &layer.world().add_thread(id, sim::ThreadKind::iothread);
     iothreads(layer).push_back(std::move(made));
     return {};
