@@ -14,8 +14,10 @@ namespace {
 // "inject-error.0.event": lists and dictionaries become names with dots.
 void add_flat(Value& out, const std::string& name, const Value& value) {
     if (value.is_dict()) {
-        for (const Value::Member* member : wire_order(value))
-            add_flat(out, name + "." + member->first, member->second);
+        // Names that share a bucket show the last one set first; these show in the wire's order.
+        const auto members = wire_order(value);
+        for (auto member = members.rbegin(); member != members.rend(); ++member)
+            add_flat(out, name + "." + (*member)->first, (*member)->second);
     } else if (value.is_list()) {
         std::size_t index = 0;
         for (const Value& item : value.items())
