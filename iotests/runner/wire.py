@@ -65,11 +65,12 @@ class Wire:
         reset: what the line leaves open is broken off first, or the command would be part of it.
         """
         lines = self._exchange(line, RESET if reset else b"")
-        while settle:
+        quiet = 0  # looks in a row at which nothing went on: a busy machine takes its time
+        while settle and quiet < 2:
             time.sleep(SETTLE_SECONDS)
             told, moving = self._look_at_jobs()
             lines += told
-            settle = moving or told
+            quiet = 0 if moving or told else quiet + 1
         return lines
 
     def _exchange(self, line, after=b""):
