@@ -47,6 +47,9 @@ class PermissionRefused(QmpError):
     @property
     def reason(self) -> str:
         """Who needs what, and who stands in the way through which edge."""
+        if self.graph_mod:
+            return (f"{self.graph_mod} of node '{self.node}' is withheld by "
+                    f"{self.unshares.description}")
         return refusal_reason(self.node, self.permissions, self.requires, self.unshares)
 
 

@@ -106,6 +106,7 @@ def test_an_operation_on_the_graph_that_somebody_withholds(tmp_path):
             world.run(vm.qmp(*command))
         assert refused.value.graph_mod == "external-snapshot"
         assert refused.value.desc == explained.error
+        assert refused.value.reason == ("external-snapshot of node 'a' is withheld by node 'b'")
         text = explained.to_text()
         assert "external-snapshot: refused -> a (qcow2)  CONFLICT" in text
         assert "backing: - / CWUR -> a (qcow2) (see above)  CONFLICT" in text
