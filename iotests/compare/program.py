@@ -8,6 +8,9 @@ import subprocess
 
 REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display", "none",
         "-qmp", "stdio"]
+# How long an answer may take; what takes longer never comes.
+SECONDS_MAX = 10.0
+NO_ANSWER = "no answer"
 
 
 class ProgramDied(Exception):
@@ -75,6 +78,9 @@ class Program:
 
     def _read(self, command="start"):
         while b"\n" not in self._buffer:
+            if not select.select([self.process.stdout], [], [], SECONDS_MAX)[0]:
+                self.process.kill()
+                raise ProgramDied(f"{self.argv[0]} gave no answer to {command}", NO_ANSWER)
             piece = os.read(self.process.stdout.fileno(), 1 << 16)
             if not piece:
                 self._died(command)
