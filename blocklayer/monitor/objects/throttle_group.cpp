@@ -13,8 +13,11 @@ namespace {
 
 std::vector<MemberSpec> members(std::string_view prefix) {
     std::vector<MemberSpec> specs;
-    for (const ThrottleMember& member : throttle_members())
-        specs.push_back(optional(fmt::format("{}{}", prefix, member.name), "int"));
+    for (const ThrottleMember& member : throttle_members()) {
+        MemberSpec spec = optional(fmt::format("{}{}", prefix, member.name), "int");
+        if (!prefix.empty()) spec = with_feature("unstable", std::move(spec));
+        specs.push_back(std::move(spec));
+    }
     return specs;
 }
 
@@ -52,14 +55,26 @@ void remove(BlockLayer& layer, std::string_view id) {
 }
 
 // In the order qom-list has them.
-constexpr std::string_view property_order[] = {
-    "x-bps-write-max-length", "x-iops-total-max-length", "x-iops-size",
-    "limits",                 "x-bps-total",             "x-iops-read-max-length",
-    "x-bps-write",            "x-iops-write-max-length", "x-bps-read-max",
-    "x-iops-read-max",        "x-bps-total-max",         "x-bps-read-max-length",
-    "x-iops-read",            "x-bps-read",              "x-bps-write-max",
-    "x-iops-total-max",       "x-iops-total",            "x-iops-write",
-    "x-bps-total-max-length", "x-iops-write-max"};
+constexpr std::string_view property_order[] = {"x-bps-write-max-length",
+                                               "x-iops-total-max-length",
+                                               "x-iops-size",
+                                               "limits",
+                                               "x-bps-total",
+                                               "x-iops-read-max-length",
+                                               "x-bps-write",
+                                               "x-iops-write-max-length",
+                                               "x-bps-read-max",
+                                               "x-iops-read-max",
+                                               "x-bps-total-max",
+                                               "x-bps-read-max-length",
+                                               "x-iops-read",
+                                               "x-bps-read",
+                                               "x-bps-write-max",
+                                               "x-iops-total-max",
+                                               "x-iops-total",
+                                               "x-iops-write",
+                                               "x-bps-total-max-length",
+                                               "x-iops-write-max"};
 
 QomProperty limits_property(const std::shared_ptr<ThrottleGroup>& group) {
     return {.name = "limits",
@@ -85,9 +100,8 @@ QomObject describe(BlockLayer& layer, std::string_view id) {
         object.properties.push_back(
             {.name = std::string(name),
              .type = "int",
-             .get = [group, name] {
-                 return Result<Value>(group->limits().to_value().at(name.substr(2)));
-             },
+             .get = [group,
+                     name] { return Result<Value>(group->limits().to_value().at(name.substr(2))); },
              .set = [](sim::Co&, const Value&) -> Status {
                  return failure("Property cannot be set after initialization");
              }});
