@@ -25,7 +25,7 @@ Result<DirtyBitmap*> lookup_idle_bitmap(BlockLayer& layer, const Value& argument
     Node* node = layer.find_device_or_node(node_name);
     if (node == nullptr) return failure(fmt::format("Node '{}' not found", node_name));
     for (const auto& bitmap : node->dirty_bitmaps()) {
-        if (bitmap->name() != name || name.empty()) continue;  // a job's own has no name
+        if (name.empty() || bitmap->name() != name) continue;  // those are jobs' own
         if (!bitmap->busy) return bitmap.get();
         return failure(fmt::format(
             "Bitmap '{}' is currently in use by another operation and cannot be used", name));

@@ -158,7 +158,7 @@ Result<Value> run_insert_medium(sim::Co&, BlockLayer& layer, const Value& argume
 Result<Value> change_medium(sim::Co& co, BlockLayer& layer, const Value& arguments) {
     BlockBackend& backend = *TRY(find_drive(layer, arguments));
     const Value* mode = arguments.find("read-only-mode");
-    bool read_only = backend.has_medium() && backend.read_only();
+    bool read_only = !backend.has_medium() || backend.read_only();  // an empty drive's is
     if (mode != nullptr && mode->as_string() != "retain")
         read_only = mode->as_string() == "read-only";
     Value options = Value::dict({{"read-only", read_only}});
@@ -180,21 +180,23 @@ const TypeRegistration change_mode_type({
     .values = {"retain", "read-only", "read-write"},
 });
 const CommandRegistration registrations[] = {
-    CommandRegistration({.name = "eject",
-                         .args = {with_feature("deprecated", optional("device", "str")),
-                                  optional("id", "str"), optional("force", "bool")},
-                         .run = eject,
-                         .source = "QAPI block.json eject"}),
-    CommandRegistration({.name = "blockdev-open-tray",
-                         .args = {with_feature("deprecated", optional("device", "str")),
-                                  optional("id", "str"), optional("force", "bool")},
-                         .run = run_open_tray,
-                         .source = "QAPI block.json blockdev-open-tray"}),
     CommandRegistration(
-        {.name = "blockdev-close-tray",
-         .args = {with_feature("deprecated", optional("device", "str")), optional("id", "str")},
-         .run = run_close_tray,
-         .source = "QAPI block.json blockdev-close-tray"}),
+        {.name = "eject",
+         .args = {with_feature("deprecated", optional("device", "str")), optional("id", "str"),
+                  optional("force", "bool")},
+         .run = eject,
+         .source = "QAPI block.json eject"}),
+    CommandRegistration(
+        {.name = "blockdev-open-tray",
+         .args = {with_feature("deprecated", optional("device", "str")), optional("id", "str"),
+                  optional("force", "bool")},
+         .run = run_open_tray,
+         .source = "QAPI block.json blockdev-open-tray"}),
+    CommandRegistration({.name = "blockdev-close-tray",
+                         .args = {with_feature("deprecated", optional("device", "str")),
+                                  optional("id", "str")},
+                         .run = run_close_tray,
+                         .source = "QAPI block.json blockdev-close-tray"}),
     CommandRegistration({.name = "blockdev-remove-medium",
                          .args = {required("id", "str")},
                          .run = run_remove_medium,

@@ -73,6 +73,7 @@ std::string exact_filename(const Node& node) {
     if (node.spec().kind == DriverKind::protocol) return node.filename();
     const Edge* primary = node.primary_child();
     if (primary == nullptr) return {};
+    if (node.implicit()) return exact_filename(primary->child());  // nobody is to see it
     if (node.spec().kind == DriverKind::filter) {
         const std::string below = exact_filename(primary->child());
         return below.empty() ? below : node.driver().filename_over(below);
@@ -97,6 +98,8 @@ std::string full_backing_filename(const Node& node) {
 }
 
 std::string shown_filename(const Node& node) {
+    if (const Edge* primary = node.primary_child(); node.implicit() && primary != nullptr)
+        return shown_filename(primary->child());
     const std::string exact = exact_filename(node);
     return exact.empty() ? "json:" + to_json(full_options(node)) : exact;
 }

@@ -23,6 +23,7 @@ std::vector<MemberSpec> members(std::string_view prefix) {
 
 std::vector<MemberSpec> options() {
     std::vector<MemberSpec> specs = members("x-");
+    for (MemberSpec& spec : specs) spec.features.emplace_back("unstable");
     specs.insert(specs.begin(), optional("limits", "ThrottleLimits"));
     return specs;
 }
