@@ -54,9 +54,10 @@ class Differ:
         self.same(a["json-type"], b["json-type"], path)
 
     def walk_enum(self, a, b, path, is_tag):
-        theirs = [value for value in b["values"] if not is_tag or value in a["values"]]
-        self.same(a["values"], theirs, path)
-        if not is_tag:
+        if is_tag:
+            self.same([value for value in a["values"] if value not in b["values"]], [], path)
+        else:
+            self.same(a["values"], b["values"], path)
             self.same(a["members"], b["members"], path)
 
     def walk_array(self, a, b, path, _is_tag):

@@ -37,9 +37,17 @@ def load():
 
 def explanation(difference, entries):
     """The entry that explains a Difference, or None."""
-    ours = json.dumps([difference.mine.reply, difference.mine.events])
-    real = json.dumps([difference.theirs.reply, difference.theirs.events])
-    for entry in entries:
-        if entry.explains(difference.mine.command["execute"], ours, real):
-            return entry
-    return None
+    mine, theirs = difference.mine, difference.theirs
+    return find(entries, mine.command["execute"],
+                as_text([mine.reply, mine.events], mine.edges, theirs.edges),
+                as_text([theirs.reply, theirs.events], theirs.edges, mine.edges))
+
+
+def as_text(seen, edges, other_edges):
+    """What an entry's expressions are searched in: an answer, and the edges only this one has."""
+    return json.dumps([seen, [edge for edge in edges if edge not in other_edges]])
+
+
+def find(entries, command, ours, real):
+    """The entry that fits, or None."""
+    return next((entry for entry in entries if entry.explains(command, ours, real)), None)

@@ -4,7 +4,6 @@
     Matrix(ours).run(workers=6)  ->  pairs of cells, ours and the real one's
 """
 
-import json
 import multiprocessing
 import multiprocessing.util
 import tempfile
@@ -127,15 +126,15 @@ def _pair(mine, theirs, entries):
 
 
 def _explanation(pair, entries):
-    ours, real = _as_reply(pair.mine), _as_reply(pair.theirs)
-    command = (pair.theirs.command if pair.theirs.outcome == "died" else pair.mine.command)
-    for entry in entries:
-        if entry.explains(command, ours, real):
-            return entry
-    return None
+    mine, theirs = pair.mine, pair.theirs
+    command = theirs.command if theirs.outcome == "died" else mine.command
+    as_text = known_differences.as_text
+    return known_differences.find(
+        entries, command, as_text(_as_reply(mine), mine.edges, theirs.edges),
+        as_text(_as_reply(theirs), theirs.edges, mine.edges))
 
 
 def _as_reply(cell):
     if cell.outcome == "refused":
-        return json.dumps([{"error": {"desc": cell.reason}}])
-    return json.dumps([{"died": cell.reason} if cell.outcome == "died" else {"return": {}}])
+        return {"error": {"desc": cell.reason}}
+    return {"died": cell.reason} if cell.outcome == "died" else {"return": {}}
