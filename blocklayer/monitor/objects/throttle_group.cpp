@@ -13,11 +13,8 @@ namespace {
 
 std::vector<MemberSpec> members(std::string_view prefix) {
     std::vector<MemberSpec> specs;
-    for (const ThrottleMember& member : throttle_members()) {
-        MemberSpec spec = optional(fmt::format("{}{}", prefix, member.name), "int");
-        if (!prefix.empty()) spec = with_feature("unstable", std::move(spec));
-        specs.push_back(std::move(spec));
-    }
+    for (const ThrottleMember& member : throttle_members())
+        specs.push_back(optional(fmt::format("{}{}", prefix, member.name), "int"));
     return specs;
 }
 
