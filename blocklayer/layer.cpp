@@ -100,7 +100,9 @@ void BlockLayer::forget_node(Node& node, std::unique_ptr<Node>* taken) {
 void BlockLayer::reap(sim::Co& co) {
     while (!unreferenced_.empty() || closing_ > 0) {
         if (unreferenced_.empty()) {
+            const std::shared_ptr<bool> alive = alive_;
             close_waiters_.wait(co);
+            if (!*alive) return;  // whoever dropped the layer had waited for the same
             continue;
         }
         Node* node = unreferenced_.front();

@@ -49,10 +49,11 @@ void Graph::detach(Edge& edge) {
         tx.commit();
     }
     Transaction tx;
-    const Status status = finish(tx, judge(tx, {&child}));
+    Status status = judge(tx, {&child});
     // Fewer users never conflict. Where a driver or the alignment rule refuses all the same, the
     // nodes below keep the stricter permissions they have.
     if (!status) child.stale_ = true;
+    (void)finish(tx, std::move(status));
 }
 
 Status Graph::set_claim(Edge& edge, Claim claim) {

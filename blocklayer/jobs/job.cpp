@@ -261,6 +261,11 @@ void Job::wait_concluded(sim::Co& co) {
     while (status_ != JobStatus::concluded && status_ != JobStatus::null) concluded_.wait(co);
 }
 
+// A job and its transaction hold each other until it is over; a layer may be dropped before.
+JobList::~JobList() {
+    for (const auto& job : jobs_) job->transaction_.reset();
+}
+
 Job* JobList::find(std::string_view id) const {
     for (const auto& job : jobs_)
         if (job->id() == id) return job.get();

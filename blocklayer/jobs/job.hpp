@@ -200,6 +200,10 @@ private:
 // All jobs of a layer, newest first.
 class JobList {
 public:
+    JobList() = default;
+    JobList(const JobList&) = delete;
+    JobList& operator=(const JobList&) = delete;
+    ~JobList();
     const std::vector<std::shared_ptr<Job>>& all() const { return jobs_; }
     Job* find(std::string_view id) const;  // nullptr: none
     // Cancels everything and waits until it is over.

@@ -72,9 +72,19 @@ JobPtr add_job(JobFixture& f, JobOptions options) {
 
 struct Lone {  // a job alone, and what keeps it in its status
     explicit Lone(JobStatus wanted);
+    ~Lone();
     JobFixture f;
     JobPtr job, other;
 };
+
+// A job and its transaction hold each other until it is over.
+Lone::~Lone() {
+    if (other != nullptr) {
+        other->hold_abort = false;
+        other->released.wake_all();
+    }
+    f.run([&](sim::Co& co) { f.layer.jobs().cancel_all(co); });
+}
 
 Lone::Lone(JobStatus wanted) {
     JobOptions options{.id = "j", .auto_dismiss = false};
@@ -106,10 +116,10 @@ Lone::Lone(JobStatus wanted) {
     REQUIRE(job->status() == wanted);
 }
 
-constexpr JobStatus all_statuses[] = {
-    JobStatus::created, JobStatus::running, JobStatus::paused,   JobStatus::ready,
-    JobStatus::standby, JobStatus::waiting, JobStatus::pending,  JobStatus::aborting,
-    JobStatus::concluded, JobStatus::null};
+constexpr JobStatus all_statuses[] = {JobStatus::created, JobStatus::running,  JobStatus::paused,
+                                      JobStatus::ready,   JobStatus::standby,  JobStatus::waiting,
+                                      JobStatus::pending, JobStatus::aborting, JobStatus::concluded,
+                                      JobStatus::null};
 
 // By verb, one letter for each of all_statuses; y: may be used.
 constexpr std::pair<JobVerb, std::string_view> verb_table[] = {
@@ -161,10 +171,10 @@ TEST_CASE("job: every verb in every status", "[jobs]") {
 
 TEST_CASE("job: which status may follow which", "[jobs]") {
     // Rows: from; columns: to; undefined first. source: the same documentation.
-    constexpr JobStatus columns[] = {
-        JobStatus::undefined, JobStatus::created,   JobStatus::running, JobStatus::paused,
-        JobStatus::ready,     JobStatus::standby,   JobStatus::waiting, JobStatus::pending,
-        JobStatus::aborting,  JobStatus::concluded, JobStatus::null};
+    constexpr JobStatus columns[] = {JobStatus::undefined, JobStatus::created, JobStatus::running,
+                                     JobStatus::paused,    JobStatus::ready,   JobStatus::standby,
+                                     JobStatus::waiting,   JobStatus::pending, JobStatus::aborting,
+                                     JobStatus::concluded, JobStatus::null};
     constexpr std::string_view rows[] = {".y.........",  // undefined
                                          "..y.....y.y",  // created
                                          "...yy.y.y..",  // running
@@ -216,12 +226,11 @@ TEST_CASE("job: automatic and manual ends", "[jobs]") {
     f.qmp("job-finalize", {{"id", "b"}});
     CHECK(f.told() == "COMPLETED concluded");
     CHECK(by_hand->calls == "pc-");
-    CHECK(f.qmp("query-jobs") ==
-          Value::list({Value::dict({{"id", "b"},
-                                    {"type", "mirror"},
-                                    {"status", "concluded"},
-                                    {"current-progress", 0},
-                                    {"total-progress", 0}})}));
+    CHECK(f.qmp("query-jobs") == Value::list({Value::dict({{"id", "b"},
+                                                           {"type", "mirror"},
+                                                           {"status", "concluded"},
+                                                           {"current-progress", 0},
+                                                           {"total-progress", 0}})}));
     f.qmp("job-dismiss", {{"id", "b"}});
     CHECK(f.told() == "null");
 }
@@ -310,8 +319,9 @@ TEST_CASE("job: one verdict for a transaction", "[jobs]") {
     }
     jobs[2]->finish();
     f.settle();
-    CHECK(f.told() == "waiting waiting pending pending pending COMPLETED concluded null "
-                      "COMPLETED concluded null COMPLETED concluded null");
+    CHECK(f.told() ==
+          "waiting waiting pending pending pending COMPLETED concluded null "
+          "COMPLETED concluded null COMPLETED concluded null");
     for (const JobPtr& job : jobs) CHECK(job->calls == "pc-");
 }
 
