@@ -7,6 +7,7 @@ where a host's file system puts those must not show in a run.
 """
 import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -61,9 +62,11 @@ def _scratch(store, *paths):
 
 
 def _run(folder: pathlib.Path, *words: str, accept=(0,)) -> str:
+    # Not with what an interpreter needs to load an instrumented module: the program would hang.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
     try:
         done = subprocess.run([PROGRAM, *words], cwd=folder, capture_output=True, text=True,
-                              check=False)
+                              check=False, env=environment)
     except OSError as error:
         raise ProgramError(f"{PROGRAM}: {error.strerror}") from error
     if done.returncode not in accept:
