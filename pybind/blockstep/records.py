@@ -40,9 +40,12 @@ def with_headers(text: str, **more: object) -> str:
 
 
 def version() -> str:
-    """Of this checkout: what git calls it, or 'unknown'."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
-                          text=True, check=False, cwd=pathlib.Path(__file__).parent)
+    """Of this checkout: what git calls it, or 'unknown' where there is no git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
+                              text=True, check=False, cwd=pathlib.Path(__file__).parent)
+    except OSError:
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -175,6 +175,8 @@ def run(args) -> int:
         except WorkerLost as error:
             lost = str(error)
         except (OSError, ImportError) as error:
+            if args.dask is None:
+                raise
             raise CommandError(f"no cluster at {args.dask}: {error}") from error
     progress.end()
     paths = keep(args, campaign)
