@@ -22,7 +22,9 @@ class Browser:
     """One page; use it as a context manager."""
 
     def __init__(self, width: int = 1400, height: int = 1000):
-        self._folder = tempfile.TemporaryDirectory(prefix="blockstep-browser-")
+        # Processes of the browser may still write there when it is cleaned up.
+        self._folder = tempfile.TemporaryDirectory(prefix="blockstep-browser-",
+                                                   ignore_cleanup_errors=True)
         to_read, to_write = os.pipe()
         from_read, from_write = os.pipe()
         # The browser reads commands from its descriptor 3 and writes answers to 4; the shell puts
