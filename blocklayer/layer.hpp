@@ -14,6 +14,7 @@
 
 #include "blocklayer/errors.hpp"
 #include "blocklayer/graph/backend.hpp"
+#include "blocklayer/graph/drain.hpp"
 #include "blocklayer/graph/graph.hpp"
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/value.hpp"
@@ -145,6 +146,7 @@ private:
     std::shared_ptr<sim::Mutex> control_lock_ =
         std::make_shared<sim::Mutex>(sim::Label("control of the layer"));
     sim::WaitQueue drain_waiters_{"drained section"};
+    std::vector<OpenSection> drained_sections_;  // in the order they began
     sim::WaitQueue close_waiters_{"closing of a node"};
     std::uint64_t closing_ = 0;  // nodes somebody is closing just now
     std::uint64_t next_generated_name_ = 0;

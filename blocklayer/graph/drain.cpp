@@ -7,25 +7,6 @@
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
-namespace {
-
-// A drained section that has begun. From when it is complete, only the fiber that began it may send
-// requests to the node or to what stands on it.
-struct OpenSection {
-    const Node* node;
-    std::uint64_t fiber;
-    bool complete;
-};
-
-// In the order they began.
-std::vector<OpenSection>& open_sections(BlockLayer& layer) {
-    std::any& place = layer.extensions["drained sections"];
-    if (!place.has_value()) place = std::vector<OpenSection>();
-    return *std::any_cast<std::vector<OpenSection>>(&place);
-}
-
-}  // namespace
-
 // Node by node instead of by recursion: chains are long and stacks are not.
 void Drain::enter(Node& first) {
     std::vector<Node*> entered{&first};
@@ -89,7 +70,7 @@ void Drain::begin(sim::Co& co, Node& node) {
     const NodeRef alive(&node);
     node.layer().world().emit("drained section begins", node.subject());
     quiesce(node);
-    auto& sections = open_sections(node.layer());
+    auto& sections = node.layer().drained_sections_;
     sections.push_back({&node, co.fiber().id, false});
     settle(co, node);
     const auto own = std::find_if(sections.begin(), sections.end(), [&](const auto& section) {
@@ -99,7 +80,7 @@ void Drain::begin(sim::Co& co, Node& node) {
 }
 
 void Drain::check_request(const sim::Co& co, const Node& node) {
-    for (const OpenSection& section : open_sections(node.layer())) {
+    for (const OpenSection& section : node.layer().drained_sections_) {
         if (!section.complete || section.fiber == co.fiber().id) continue;
         if (!node.layer().graph().reaches(node, *section.node)) continue;
         throw sim::AssertionFailure(
@@ -111,7 +92,7 @@ void Drain::check_request(const sim::Co& co, const Node& node) {
 void Drain::end(Node& node) {
     INVARIANT(node.own_drains_ > 0);
     --node.own_drains_;
-    auto& sections = open_sections(node.layer());
+    auto& sections = node.layer().drained_sections_;
     const auto last = std::find_if(sections.rbegin(), sections.rend(),
                                    [&](const auto& section) { return section.node == &node; });
     if (last != sections.rend()) sections.erase(std::next(last).base());

@@ -14,6 +14,14 @@ namespace blocklayer {
 
 class BlockLayer;
 
+// A drained section that has begun. From when it is complete, only the fiber that began it may send
+// requests to the node or to what stands on it.
+struct OpenSection {
+    const Node* node;
+    std::uint64_t fiber;
+    bool complete;
+};
+
 class Drain {
 public:
     // Only marks; for handlers that cannot wait. end() is still owed.

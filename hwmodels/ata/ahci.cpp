@@ -15,6 +15,7 @@
 
 #include "hwmodels/ata/drive.hpp"
 #include "hwmodels/machine.hpp"
+#include "hwmodels/pci/pci_device.hpp"
 #include "sim/check.hpp"
 
 namespace hwmodels {
@@ -26,19 +27,14 @@ using blocklayer::Status;
 constexpr std::uint32_t capabilities_value = 0x8014'1f05, version_value = 0x1'0000;
 constexpr std::uint32_t regions_max = 65535;
 
-class Ahci final : public Device, public PciFunction, private AtaHost {
+class Ahci final : public PciDevice, private AtaHost {
 public:
     Ahci(Machine& machine, const DeviceSpec& spec, const PciIds& ids)
-        : Device(machine, spec), PciFunction(machine.interrupts(), spec.name, ids) {}
+        : PciDevice(machine, spec, ids) {}
 
     Status realize(sim::Co& co) override;
     void unrealize(sim::Co& co) override;
     void reset() override;
-    bool asks_guest_to_unplug() const override { return true; }
-    Status request_unplug() override {
-        machine().hotplug().request_down(devfn >> 3);
-        return {};
-    }
     std::uint64_t bar_read(std::uint32_t bar, std::uint64_t offset, std::uint32_t size) override;
     void bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t size,
                    std::uint64_t value) override;
@@ -83,10 +79,7 @@ private:
 };
 
 Status Ahci::realize(sim::Co&) {
-    PciFunction::device_id = id();
-    TRY(machine().pci().plug(*this, static_cast<int>(properties().integer("addr")),
-                             machine().running()));
-    properties().set("addr", devfn);
+    TRY(join_bus());
     add_bar(4, BarKind::io, 32);
     add_bar(ahci::bar, BarKind::memory32, 4096);
     const std::string name =
@@ -97,13 +90,12 @@ Status Ahci::realize(sim::Co&) {
         ports_[i].bus = bus.get();
         add_bus(std::move(bus));
     }
-    if (machine().running()) machine().hotplug().slot_up(devfn >> 3);
+    announce();
     return {};
 }
 
 void Ahci::unrealize(sim::Co&) {
-    machine().hotplug().forget(devfn >> 3);
-    machine().pci().unplug(*this);
+    leave_bus();
     drop_buses();
 }
 
@@ -384,11 +376,7 @@ void Ahci::bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t size
 const DeviceRegistration registration({
     .name = "ich9-ahci",
     .bus = "PCI",
-    .properties =
-        {
-            {"addr", PropertyKind::pci_address, -1},
-            {"multifunction", PropertyKind::boolean, false},
-        },
+    .properties = pci_properties(),
     .make = [](Machine& machine, const DeviceSpec& spec) -> std::unique_ptr<Device> {
         const PciIds ids{0x8086, 0x2922, 0x1af4, 0x1100, 2, 0x010601, true};
         return std::make_unique<Ahci>(machine, spec, ids);

@@ -18,6 +18,7 @@
 #include "blocklayer/graph/backend.hpp"
 #include "hwmodels/machine.hpp"
 #include "hwmodels/nvme/wire.hpp"
+#include "hwmodels/pci/pci_device.hpp"
 #include "hwmodels/qdev/block_properties.hpp"
 #include "sim/check.hpp"
 
@@ -55,10 +56,10 @@ struct SubmissionQueue {
     std::uint64_t made = 0;  // distinguishes it from one of the same number before
 };
 
-class Nvme final : public Device, public PciFunction {
+class Nvme final : public PciDevice {
 public:
     Nvme(Machine& machine, const DeviceSpec& spec, const PciIds& ids)
-        : Device(machine, spec), PciFunction(machine.interrupts(), spec.name, ids), drive_(*this) {}
+        : PciDevice(machine, spec, ids), drive_(*this) {}
 
     Status set_drive(std::string_view name) override {
         return drive_.attach(name, spec().name, machine().world().main_thread(), {});
@@ -70,11 +71,6 @@ public:
     void reset() override { disable(); }
     void run_state_changed(bool running) override {
         if (running) serve_all();
-    }
-    bool asks_guest_to_unplug() const override { return true; }
-    Status request_unplug() override {
-        machine().hotplug().request_down(devfn >> 3);
-        return {};
     }
     std::uint64_t bar_read(std::uint32_t bar, std::uint64_t offset, std::uint32_t size) override;
     void bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t size,
@@ -124,9 +120,7 @@ Status Nvme::realize(sim::Co&) {
     if (properties().text("serial").empty()) return failure("serial property not set");
     const std::uint64_t pairs = properties().number("max_ioqpairs");
     if (pairs < 1 || pairs > UINT16_MAX) return failure("max_ioqpairs must be between 1 and 65535");
-    PciFunction::device_id = id();
-    TRY(machine().pci().plug(*this, static_cast<int>(properties().integer("addr")),
-                             machine().running()));
+    TRY(join_bus());
     if (drive_.backend() != nullptr) {
         const ReadOnlyMedium read_only =
             drive_.backend()->read_only() ? ReadOnlyMedium::yes : ReadOnlyMedium::no;
@@ -134,20 +128,18 @@ Status Nvme::realize(sim::Co&) {
                            ? drive_.realize(read_only, Resizable::no)
                            : failure("Device needs media, but drive is empty");
         if (!taken) {
-            machine().pci().unplug(*this);
+            leave_bus();
             return taken;
         }
         block_ = drive_.logical_block_size();
     }
-    properties().set("addr", devfn);
     add_bar(0, BarKind::memory64, bar_bytes);
-    if (machine().running()) machine().hotplug().slot_up(devfn >> 3);
+    announce();
     return {};
 }
 
 void Nvme::unrealize(sim::Co& co) {
-    machine().hotplug().forget(devfn >> 3);
-    machine().pci().unplug(*this);
+    leave_bus();
     gone_ = true;
     disable();
     while (in_flight_ > 0) idle_.wait(co);
@@ -552,10 +544,8 @@ std::uint16_t Nvme::trim(sim::Co& co, const nvme::Command& command) {
 const DeviceRegistration registration({
     .name = "nvme",
     .bus = "PCI",
-    .properties = block_properties() +
+    .properties = block_properties() + pci_properties() +
                   std::vector<PropertySpec>{
-                      {"addr", PropertyKind::pci_address, -1},
-                      {"multifunction", PropertyKind::boolean, false},
                       {"serial", PropertyKind::string, ""},
                       {"cmb_size_mb", PropertyKind::uint32, 0},
                       {"num_queues", PropertyKind::uint32, 0},

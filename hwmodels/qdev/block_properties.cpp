@@ -58,11 +58,6 @@ std::vector<PropertySpec> geometry_properties() {
     return list;
 }
 
-std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<PropertySpec> b) {
-    std::move(b.begin(), b.end(), std::back_inserter(a));
-    return a;
-}
-
 // All guest devices over one node run in one thread: the node cannot be in two. nullptr: there is
 // no other one.
 sim::Thread* Drive::thread_of_others() const {

@@ -20,7 +20,6 @@ std::vector<PropertySpec> block_properties();
 std::vector<PropertySpec> error_properties();
 // cyls, heads, secs and their logical twins.
 std::vector<PropertySpec> geometry_properties();
-std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<PropertySpec> b);
 
 enum class Resizable : bool { no, yes };
 enum class ReadOnlyMedium : bool { no, yes };

@@ -108,6 +108,11 @@ Result<Value> parse_pci_address(const PropertySpec& spec, std::string_view model
 
 }  // namespace
 
+std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<PropertySpec> b) {
+    std::move(b.begin(), b.end(), std::back_inserter(a));
+    return a;
+}
+
 std::string_view type_name(PropertyKind kind) {
     switch (kind) {
     case PropertyKind::boolean: return "bool";

@@ -37,6 +37,8 @@ struct PropertySpec {
     blocklayer::Value fallback;  // null: an empty string, or none shown
     std::string help;
 };
+// Those of both, in order.
+std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<PropertySpec> b);
 
 // The kind's name in device-list-properties and qom-list: "uint32", "OnOffAuto".
 std::string_view type_name(PropertyKind kind);

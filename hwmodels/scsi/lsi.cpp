@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "hwmodels/machine.hpp"
+#include "hwmodels/pci/pci_device.hpp"
 #include "hwmodels/scsi/bus.hpp"
 #include "hwmodels/scsi/lsi.hpp"
 #include "hwmodels/scsi/transfer.hpp"
@@ -29,21 +30,16 @@ constexpr std::uint64_t data_bytes_max = 4 << 20;  // of one command
 constexpr std::uint32_t targets_max = 7;
 constexpr std::uint8_t message_complete = 0;
 
-class Lsi final : public Device, public PciFunction, private ScsiHost {
+class Lsi final : public PciDevice, private ScsiHost {
 public:
     Lsi(Machine& machine, const DeviceSpec& spec, const PciIds& ids)
-        : Device(machine, spec), PciFunction(machine.interrupts(), spec.name, ids) {}
+        : PciDevice(machine, spec, ids) {}
 
     Status realize(sim::Co& co) override;
     void unrealize(sim::Co& co) override;
     void reset() override;
     void run_state_changed(bool running) override {
         if (running) resumed_.wake_all();
-    }
-    bool asks_guest_to_unplug() const override { return true; }
-    Status request_unplug() override {
-        machine().hotplug().request_down(devfn >> 3);
-        return {};
     }
     std::uint64_t bar_read(std::uint32_t bar, std::uint64_t offset, std::uint32_t size) override;
     void bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t size,
@@ -88,10 +84,7 @@ private:
 };
 
 Status Lsi::realize(sim::Co&) {
-    PciFunction::device_id = id();
-    TRY(machine().pci().plug(*this, static_cast<int>(properties().integer("addr")),
-                             machine().running()));
-    properties().set("addr", devfn);
+    TRY(join_bus());
     add_bar(0, BarKind::io, 256);
     add_bar(lsi::register_bar, BarKind::memory32, 1024);
     add_bar(2, BarKind::memory32, 8192);
@@ -102,13 +95,12 @@ Status Lsi::realize(sim::Co&) {
         name, this, adapter,
         ScsiLimits{.channel_max = 0, .target_max = targets_max, .lun_max = 0}));
     reset();
-    if (machine().running()) machine().hotplug().slot_up(devfn >> 3);
+    announce();
     return {};
 }
 
 void Lsi::unrealize(sim::Co& co) {
-    machine().hotplug().forget(devfn >> 3);
-    machine().pci().unplug(*this);
+    leave_bus();
     cancel();
     while (running_) idle_.wait(co);
     drop_buses();
@@ -391,11 +383,7 @@ bool Lsi::move(sim::Co& co, std::uint32_t first, std::uint32_t address) {
 const DeviceRegistration registration({
     .name = "lsi53c895a",
     .bus = "PCI",
-    .properties =
-        {
-            {"addr", PropertyKind::pci_address, -1},
-            {"multifunction", PropertyKind::boolean, false},
-        },
+    .properties = pci_properties(),
     .make = [](Machine& machine, const DeviceSpec& spec) -> std::unique_ptr<Device> {
         const PciIds ids{0x1000, 0x0012, 0, 0x1000, 0, 0x010000, true};
         return std::make_unique<Lsi>(machine, spec, ids);

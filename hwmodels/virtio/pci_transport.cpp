@@ -18,14 +18,7 @@ constexpr std::uint64_t vectors_unset = UINT32_MAX;
 }  // namespace
 
 std::vector<PropertySpec> virtio_pci_properties() {
-    return {
-        {"addr", PropertyKind::pci_address, -1},
-        {"multifunction", PropertyKind::boolean, false},
-        {"rombar", PropertyKind::uint32, 1},
-        {"romfile", PropertyKind::string, ""},
-        {"romsize", PropertyKind::uint32, std::uint64_t{UINT32_MAX}},
-        {"acpi-index", PropertyKind::uint32, 0},
-        {"failover_pair_id", PropertyKind::string, ""},
+    return pci_properties() + std::vector<PropertySpec>{
         {"disable-legacy", PropertyKind::on_off_auto, "auto"},
         {"disable-modern", PropertyKind::boolean, false},
         {"ioeventfd", PropertyKind::boolean, true},
@@ -43,7 +36,7 @@ std::vector<PropertySpec> virtio_pci_properties() {
 }
 
 VirtioPci::VirtioPci(Machine& machine, const DeviceSpec& spec, const PciIds& ids, MakeDevice make)
-    : Device(machine, spec), PciFunction(machine.interrupts(), spec.name, ids) {
+    : PciDevice(machine, spec, ids) {
     device_ = make(*this, *this);
 }
 
@@ -62,15 +55,12 @@ void VirtioPci::add_region(std::uint8_t kind, std::uint64_t offset) {
 }
 
 blocklayer::Status VirtioPci::realize(sim::Co& co) {
-    PciFunction::device_id = id();
-    TRY(machine().pci().plug(*this, static_cast<int>(properties().integer("addr")),
-                             machine().running()));
+    TRY(join_bus());
     blocklayer::Status realized = device_->realize(co);
     if (!realized) {
-        machine().pci().unplug(*this);
+        leave_bus();
         return realized;
     }
-    properties().set("addr", devfn);
     add_bar(legacy_bar, BarKind::io, legacy_bar_bytes);
     add_bar(msix_bar, BarKind::memory32, msix_bar_bytes);
     add_bar(modern_bar, BarKind::memory64, bar_bytes, true);
@@ -83,25 +73,19 @@ blocklayer::Status VirtioPci::realize(sim::Co& co) {
     add_region(cap_isr, isr_offset);
     add_region(cap_device, device_offset);
     add_region(cap_notify, notify_offset);
-    if (machine().running()) machine().hotplug().slot_up(devfn >> 3);
+    announce();
     return {};
 }
 
 void VirtioPci::unrealize(sim::Co& co) {
     // Off the bus first: from here the guest reaches nothing and no request is added.
-    machine().hotplug().forget(devfn >> 3);
-    machine().pci().unplug(*this);
+    leave_bus();
     device_->reset();
     device_->unrealize(co);
 }
 
 blocklayer::Status VirtioPci::change_drive(sim::Co&, std::string_view name) {
     return device_->change_drive(name);
-}
-
-blocklayer::Status VirtioPci::request_unplug() {
-    machine().hotplug().request_down(devfn >> 3);
-    return {};
 }
 
 void VirtioPci::reset() {

@@ -10,8 +10,7 @@
 #include <functional>
 #include <memory>
 
-#include "hwmodels/pci/device.hpp"
-#include "hwmodels/qdev/device.hpp"
+#include "hwmodels/pci/pci_device.hpp"
 #include "hwmodels/virtio/device.hpp"
 
 namespace hwmodels {
@@ -35,7 +34,7 @@ constexpr std::uint32_t device_feature_select = 0x00, device_feature = 0x04,
 // The properties every virtio PCI function has.
 std::vector<PropertySpec> virtio_pci_properties();
 
-class VirtioPci final : public Device, public PciFunction, private VirtioTransport {
+class VirtioPci final : public PciDevice, private VirtioTransport {
 public:
     using MakeDevice = std::unique_ptr<VirtioDevice> (*)(Device& host, VirtioTransport& transport);
     VirtioPci(Machine& machine, const DeviceSpec& spec, const PciIds& ids, MakeDevice make);
@@ -51,8 +50,6 @@ public:
     blocklayer::BlockBackend* backend() const override { return device_->backend(); }
     void reset() override;
     void run_state_changed(bool running) override { device_->run_state_changed(running); }
-    bool asks_guest_to_unplug() const override { return true; }
-    blocklayer::Status request_unplug() override;
     std::string backend_path() const override { return path() + "/virtio-backend"; }
 
     std::uint64_t bar_read(std::uint32_t bar, std::uint64_t offset, std::uint32_t size) override;
