@@ -15,8 +15,6 @@
 namespace hwmodels::campaign {
 namespace {
 
-constexpr std::uint64_t sector = guest::ContentOracle::sector_bytes;
-
 // Contents of a filled image: every sector different from every other.
 std::vector<std::byte> fill_pattern(std::uint64_t offset, std::uint64_t length, unsigned number) {
     std::vector<std::byte> data(length);

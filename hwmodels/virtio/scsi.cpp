@@ -28,7 +28,7 @@ namespace wire {  // values from the specification; never invented, never renumb
 constexpr std::uint64_t feature_inout = 1 << 0, feature_hotplug = 1 << 1, feature_change = 1 << 2;
 constexpr std::uint8_t ok = 0, overrun = 1, aborted = 2, bad_target = 3, reset = 4, failure = 9,
                        function_succeeded = 10, function_rejected = 11, incorrect_lun = 12;
-constexpr std::uint32_t type_tmf = 0, type_query = 1, type_subscribe = 2;
+constexpr std::uint32_t type_tmf = 0, type_subscribe = 2;
 constexpr std::uint32_t tmf_abort_task = 0, tmf_abort_task_set = 1, tmf_clear_aca = 2,
                         tmf_clear_task_set = 3, tmf_nexus_reset = 4, tmf_lun_reset = 5,
                         tmf_query_task = 6, tmf_query_task_set = 7;
