@@ -35,6 +35,7 @@ struct LayerLimits {
     std::uint64_t qcow2_refcount_cache_bytes = 0;  // 0: the format's own default
     std::uint32_t job_slots = 16;                  // requests a copying job has in flight
     std::uint64_t job_chunk_bytes = 1024 * 1024;
+    bool memory_may_fail = false;  // allocations of requests are fault sites
 };
 
 struct LayerOptions {

@@ -140,7 +140,7 @@ class VM:
     """A virtual machine: its block layer and its devices."""
     def __init__(self, world: World, store: Store, *, compat: str = '7.2', job_slots: int = 16,
             job_chunk_bytes: int = 1048576, l2_cache_bytes: int = 0,
-            refcount_cache_bytes: int = 0) -> None: ...
+            refcount_cache_bytes: int = 0, memory_may_fail: bool = False) -> None: ...
     def check_graph(self) -> str:
         """The first difference between stored and recomputed permissions, or ''."""
     def dump(self) -> str:

@@ -18,7 +18,7 @@ using blocklayer::Value;
 
 blocklayer::LayerOptions options_of(const std::string& compat, std::uint32_t job_slots,
                                     std::uint64_t job_chunk_bytes, std::uint64_t l2_cache_bytes,
-                                    std::uint64_t refcount_cache_bytes) {
+                                    std::uint64_t refcount_cache_bytes, bool memory_may_fail) {
     blocklayer::LayerOptions options;
     if (compat == "2.9")
         options.compat = blocklayer::Compat::v2_9;
@@ -29,18 +29,20 @@ blocklayer::LayerOptions options_of(const std::string& compat, std::uint32_t job
     options.limits = {.qcow2_l2_cache_bytes = l2_cache_bytes,
                       .qcow2_refcount_cache_bytes = refcount_cache_bytes,
                       .job_slots = job_slots,
-                      .job_chunk_bytes = job_chunk_bytes};
+                      .job_chunk_bytes = job_chunk_bytes,
+                      .memory_may_fail = memory_may_fail};
     return options;
 }
 
 std::unique_ptr<VmHandle> make_vm(std::shared_ptr<WorldHandle> world, const StoreHandle& store,
                                   const std::string& compat, std::uint32_t job_slots,
                                   std::uint64_t job_chunk_bytes, std::uint64_t l2_cache_bytes,
-                                  std::uint64_t refcount_cache_bytes) {
+                                  std::uint64_t refcount_cache_bytes, bool memory_may_fail) {
     if (store.world != world) throw py::value_error("the store belongs to another world");
     Vm& vm = world->keep(std::make_unique<Vm>(
         world->sim(), store.get(),
-        options_of(compat, job_slots, job_chunk_bytes, l2_cache_bytes, refcount_cache_bytes)));
+        options_of(compat, job_slots, job_chunk_bytes, l2_cache_bytes, refcount_cache_bytes,
+                   memory_may_fail)));
     vm.layer.add_event_sink([&vm](const blocklayer::QmpEvent& event) {
         vm.events.push_back(event);
         if (vm.record != nullptr) vm.record->event(event);
@@ -109,7 +111,7 @@ const Section section("vm", {"store"}, [](py::module_& module) {
     py::class_<VmHandle>(module, "VM", "A virtual machine: its block layer and its devices.")
         .def(py::init(&make_vm), "world"_a, "store"_a, py::kw_only(), "compat"_a = "7.2",
              "job_slots"_a = 16, "job_chunk_bytes"_a = 1U << 20, "l2_cache_bytes"_a = 0,
-             "refcount_cache_bytes"_a = 0)
+             "refcount_cache_bytes"_a = 0, "memory_may_fail"_a = false)
         .def("qmp", qmp, "command"_a, "arguments"_a = py::none(),
              "Runs a QMP command; the future gives what its reply returns.\n\n"
              "Raises QmpError with the reference's class and text, PermissionRefused when a "

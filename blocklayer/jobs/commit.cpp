@@ -9,6 +9,7 @@
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/jobs/mirror.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 #include "sim/mutant.hpp"
 
@@ -141,9 +142,11 @@ void Commit::unfreeze() {
 
 Status Commit::copy(sim::Co& co, std::uint64_t offset, std::uint64_t length, bool& is_read) {
     const auto as_error = [](Errno error) { return failure(sim::errno_text(error), error); };
+    is_read = true;
+    if (const IoStatus memory = memory_for(*top_node_, "copying"); !memory)
+        return as_error(memory.error());
     std::vector<std::byte> bytes(length);
     const sim::IoView data{std::span<std::byte>(bytes)};
-    is_read = true;
     if (const IoStatus read = top_->read(co, offset, data, RequestFlag::inconsistent_ok); !read)
         return as_error(read.error());
     is_read = false;

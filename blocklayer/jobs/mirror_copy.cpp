@@ -11,6 +11,7 @@
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/jobs/mirror.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 #include "sim/mutant.hpp"
 
@@ -193,6 +194,7 @@ void Mirror::start_copy(Piece piece) {
 IoStatus Mirror::copy(sim::Co& co, const Piece& piece, bool& is_read) {
     if (piece.change != Change::write)
         return change_target(co, piece.change, piece.offset, piece.length, {});
+    TRY(memory_for(filter_->filtered_child()->child(), "copying"));
     std::vector<std::byte> bytes(piece.length);
     const sim::IoView data{std::span<std::byte>(bytes)};
     is_read = true;

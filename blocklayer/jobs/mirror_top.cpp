@@ -5,6 +5,7 @@
 
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/jobs/mirror.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 
 namespace blocklayer {
@@ -41,6 +42,7 @@ IoStatus MirrorTop::write(sim::Co& co, std::uint64_t offset, sim::IoView from,
                           RequestFlags flags) {
     if (job_ == nullptr || !job_->write_blocking()) return below().write(co, offset, from, flags);
     // The guest's memory may change meanwhile: both get the same bytes.
+    TRY(memory_for(below().child(), "a copy of a write"));
     std::vector<std::byte> bytes(from.size());
     from.copy_to(bytes.data());
     const sim::IoView data{std::span<std::byte>(bytes)};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Unaligned requests: whole blocks are read, and written back with the caller's bytes in them. No
 // other request may touch the blocks meanwhile.
+#include "blocklayer/requests/memory.hpp"
 #include "blocklayer/requests/request.hpp"
 
 #include "blocklayer/requests/debug_event.hpp"
@@ -50,6 +51,7 @@ IoStatus RequestLayer::read(sim::Co& co, Node& node, TrackedRequest& tracked, si
     }
     if (((tracked.offset() | into.size()) & (align - 1)) == 0)
         return read_blocks(co, node, tracked.offset(), into, flags);
+    TRY(memory_for(node, "whole blocks of a read"));
     const PaddedView padded(tracked.offset(), into, align);
     return read_blocks(co, node, padded.offset(), padded.view(), flags);
 }
@@ -92,6 +94,7 @@ IoStatus RequestLayer::write(sim::Co& co, Node& node, TrackedRequest& tracked, s
     }
     flags = flags.without(RequestFlag::serialising | RequestFlag::no_wait);
     if (whole_blocks) return write_blocks(co, node, tracked.offset(), from, flags);
+    TRY(memory_for(node, "whole blocks of a write"));
     const PaddedView padded(tracked.offset(), from, align);
     TRY(complete_blocks(co, node, padded));
     return write_blocks(co, node, padded.offset(), padded.view(), flags);
@@ -148,6 +151,7 @@ IoStatus RequestLayer::write_zeroes(sim::Co& co, Node& node, TrackedRequest& tra
 
 IoStatus RequestLayer::zero_in_block(sim::Co& co, Node& node, std::uint64_t offset,
                                      std::uint64_t length, RequestFlags flags) {
+    TRY(memory_for(node, "zeroes"));
     std::vector<std::byte> zeroes(length);
     const PaddedView padded(offset, sim::IoView(std::span(zeroes)),
                             node.limits().request_alignment);

@@ -2,6 +2,7 @@
 // Copy on read: what the node does not hold itself is read from below and stored in it, in whole
 // clusters. The caller's request is serialising, so no write can come between reading and storing.
 #include "blocklayer/requests/debug_event.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "blocklayer/requests/request.hpp"
 
 namespace blocklayer {
@@ -34,6 +35,7 @@ IoStatus RequestLayer::copy_on_read(sim::Co& co, Node& node, std::uint64_t offse
         const std::uint64_t begin = at - at % cluster;
         part = std::min(part, bounce_bytes_max - (at - begin) % bounce_bytes_max);
         const std::uint64_t end = std::min(node_end, (at + part + cluster - 1) / cluster * cluster);
+        TRY(memory_for(node, "copy on read"));
         bounce.resize(end - begin);
         const sim::IoView copy{std::span(bounce)};
         TRY(read_parts(co, node, begin, copy, plain));

@@ -37,6 +37,7 @@ class VM(_blockstep.VM):
     compat            whose wording permission conflicts have: "7.2" (default) or "2.9"
     job_slots, job_chunk_bytes           how a copying job works
     l2_cache_bytes, refcount_cache_bytes     of qcow2; 0: the format's default
+    memory_may_fail   every allocation for a request is a fault site, "disk: no memory for ..."
     """
 
     def __init__(self, world, store, **options):

@@ -19,6 +19,7 @@
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "blocklayer/requests/request.hpp"
 #include "sim/sync.hpp"
 
@@ -233,6 +234,7 @@ private:
         const BlockStatus status = TRY(below().block_status(co, begin, length));
         if (status.zero && status.length >= length)
             return target_->write_zeroes(co, begin, length, {});
+        TRY(memory_for(below().child(), "an earlier state"));
         std::vector<std::byte> bytes(length);
         TRY(below().read(co, begin, std::span(bytes), below().as_granted()));
         return target_->write(co, begin, std::span(bytes));

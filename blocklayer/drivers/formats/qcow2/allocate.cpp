@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 #include "sim/mutant.hpp"
 
@@ -195,6 +196,7 @@ IoStatus Image::write_new(sim::Co& co, const NewClusters& clusters, std::uint64_
         if (zeroed) return file_->write(co, clusters.host + head, from, flags & RequestFlag::fua);
         if (zeroed.error() != Errno::not_supported) return zeroed;
     }
+    TRY(memory_for(node_, "what surrounds a write"));
     std::vector<std::byte> around(head + tail);
     const RequestFlags consistent = backing() != nullptr ? backing()->as_granted() : RequestFlags();
     const std::uint64_t seen = end < size() ? std::min(tail, size() - end) : 0;

@@ -4,12 +4,14 @@
 
 #include "blocklayer/drivers/formats/qcow2/compress.hpp"
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
+#include "blocklayer/requests/memory.hpp"
 
 namespace blocklayer::qcow2 {
 
 IoStatus Image::read_compressed(sim::Co& co, std::uint64_t entry, std::uint64_t skip,
                                 sim::IoView into, RequestFlags flags) {
     const CompressedExtent extent = compressed_extent(geometry(), entry);
+    TRY(memory_for(node_, "a compressed cluster"));
     std::vector<std::byte> stored(extent.bytes), data(geometry().cluster_bytes());
     TRY(file_->read(co, extent.offset, std::span<std::byte>(stored), flags));
     TRY(decompress(header.compression, stored, data));
@@ -26,6 +28,7 @@ IoStatus Image::write_compressed(sim::Co& co, std::uint64_t offset, sim::IoView 
         const std::size_t here = std::min<std::uint64_t>(cluster_bytes, from.size() - done);
         if (here < cluster_bytes && offset + done + here != size())
             return Unexpected(Errno::invalid);
+        TRY(memory_for(node_, "a cluster to compress"));
         std::vector<std::byte> data(cluster_bytes);
         from.sub(done, here).copy_to(data.data());
         const auto packed = compress(header.compression, data, cluster_bytes - 1);

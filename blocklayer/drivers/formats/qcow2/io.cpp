@@ -6,6 +6,7 @@
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
 #include "blocklayer/graph/backend.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 
 namespace blocklayer::qcow2 {
@@ -22,6 +23,7 @@ IoStatus Image::write_metadata(sim::Co& co, std::uint64_t offset, sim::IoView fr
 
 IoResult<std::vector<std::uint64_t>> Image::read_table(sim::Co& co, std::uint64_t offset,
                                                        std::uint64_t entries) {
+    TRY(memory_for(node_, "a table"));
     std::vector<std::uint64_t> table(entries);
     if (entries == 0) return table;
     TRY(read_metadata(co, offset, std::as_writable_bytes(std::span(table))));
@@ -33,6 +35,7 @@ IoResult<std::vector<std::uint64_t>> Image::read_table(sim::Co& co, std::uint64_
 IoStatus Image::write_table(sim::Co& co, std::uint64_t offset,
                             const std::vector<std::uint64_t>& table, MetadataKind kind) {
     if (table.empty()) return {};
+    TRY(memory_for(node_, "a table"));
     std::vector<std::byte> bytes(table.size() * 8);
     for (std::size_t i = 0; i < table.size(); ++i) write_be(bytes.data() + i * 8, table[i]);
     return write_metadata(co, offset, std::span<const std::byte>(bytes), kind);

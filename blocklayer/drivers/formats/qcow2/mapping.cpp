@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "blocklayer/drivers/formats/qcow2/image.hpp"
+#include "blocklayer/requests/memory.hpp"
 #include "sim/check.hpp"
 
 namespace blocklayer::qcow2 {
@@ -116,6 +117,7 @@ IoResult<Image::Slice> Image::slice_for_write(sim::Co& co, std::uint64_t offset)
 
 // A new table with the old one's entries, or with none, in memory.
 IoStatus Image::fill_l2(sim::Co& co, std::uint64_t l2_offset, std::uint64_t old_offset) {
+    TRY(memory_for(node_, "an L2 table"));
     std::vector<std::byte> contents(l2_cache.table_bytes());
     for (std::uint64_t at = 0; at < geometry().cluster_bytes(); at += l2_cache.table_bytes()) {
         if (old_offset != 0) {
