@@ -8,7 +8,7 @@ as they were before the first command. That is a transcript, which both programs
 import pathlib
 from dataclasses import dataclass, field
 
-from blockstep.scenario import load_scenario, run_scenario
+from blockstep.scenario import ScenarioError, load_scenario, run_scenario
 from blockstep.vm import VM
 
 
@@ -20,6 +20,8 @@ class Recorded:
     _drivers: dict = field(default_factory=dict)  # of devices, by id
 
     def add(self, command, arguments):
+        if command in ("cont", "stop"):
+            return  # there is no guest to run: firmware would, and reset the machine as it likes
         self.commands.append(
             {"execute": command, **({"arguments": arguments} if arguments else {})})
         if command == "device_add":
@@ -33,7 +35,8 @@ class Recorded:
 def record(path, directory, seed=0):
     """Runs the scenario; a Recorded for each of its virtual machines, in order of creation.
 
-    directory: where their files go. Raises ScenarioError if there is no scenario in the file.
+    directory: where their files go. Raises ScenarioError if there is no scenario in the file, or if
+    it does not pass.
     """
     recorded = {}
     plain = VM.qmp
@@ -48,16 +51,18 @@ def record(path, directory, seed=0):
     scenario = load_scenario(path)
     VM.qmp = qmp
     try:
-        run_scenario(scenario, seed)
+        outcome = run_scenario(scenario, seed)
     finally:
         VM.qmp = plain
+    if outcome.error:
+        raise ScenarioError(f"{path} does not pass:\n{outcome.error}")
     return list(recorded.values())
 
 
 def export(store, directory):
     """Every file of a store as a real one."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name in store.files:
+    for name in store.list():
         target = directory / name.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         store.export_file(name, str(target))

@@ -8,6 +8,8 @@ Method:  15 transcripts of 40 commands, kept in transcripts/ so that they stay a
          more can be drawn; a program that answers one text differently stands for one with a bug.
 """
 import pathlib
+import re
+import subprocess
 import sys
 
 import pytest
@@ -90,6 +92,29 @@ def test_every_known_difference_shows_itself(comparison):
         assert played.known is entry, f"{entry.name}: not shown by its transcript"
         assert f"## {entry.name}\n" in pages
         assert entry.reason
+
+
+def compared(path):
+    """The command's exit status and all it says; a scenario wants a process of its own."""
+    done = subprocess.run([sys.executable, "-P", "-m", "blockstep", "compare", str(path)],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_scenario_gives_both_programs_the_same_commands():
+    scenario = HERE.parents[1] / "scenarios/unplug_under_load.py"
+    status, said = compared(scenario)
+    assert status == 0, said
+    counts = re.findall(r"^(\d+) commands: no difference$", said, re.MULTILINE)
+    assert counts and all(int(count) > 1 for count in counts)
+
+
+def test_a_scenario_that_does_not_pass_is_no_transcript(tmp_path):
+    path = tmp_path / "failing.py"
+    path.write_text("from blockstep import scenario\n\n\n@scenario\nasync def main(world):\n"
+                    "    await world.vm().qmp('query-status')\n    assert False, 'on purpose'\n")
+    status, said = compared(path)
+    assert status == 2 and "does not pass" in said and "on purpose" in said
 
 
 def test_a_transcript_that_is_none_is_refused_by_line():
