@@ -145,6 +145,23 @@ TEST_CASE("hotplug: a guest that sleeps keeps its disk until it is reset", "[hot
     CHECK(vm.take_events() == "RESET DEVICE_DELETED DEVICE_DELETED:d");
 }
 
+TEST_CASE("hotplug: a driver that starts its device anew finds it gone, and says so", "[hotplug]") {
+    MachineFixture vm;
+    vm.memory("disk");
+    REQUIRE(vm.add("virtio-blk-pci", "d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.disk("d");
+    REQUIRE(vm.remove("d") == "ok");
+    vm.run([&](sim::Co& co) { vm.machine.reset(co); });
+    REQUIRE(vm.machine.find_device("d") == nullptr);
+    vm.run([&](sim::Co& co) {
+        const blocklayer::Status started = disk->reset(co);
+        REQUIRE_FALSE(started);
+        CHECK(started.error().text == "the device refuses the features");
+    });
+    disk->surprise_removed();
+}
+
 TEST_CASE("hotplug: a SCSI unit goes at once, under its commands", "[hotplug]") {
     const std::uint64_t seed = GENERATE(range<std::uint64_t>(1, 9));
     INFO("seed " << seed);

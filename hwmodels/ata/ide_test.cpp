@@ -243,6 +243,34 @@ TEST_CASE("ahci: data takes the whole way, and a port reset under a transfer har
     });
 }
 
+TEST_CASE("ahci: an adapter that is pulled out takes its commands along", "[ahci]") {
+    IdeFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.add("ich9-ahci", "ahci", "") == "ok");
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ahci.0"}})) == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
+        co.sleep(sim::milliseconds(5));
+    };
+    int ended = 0;
+    const auto write = [&](sim::Co& co) {
+        CHECK(disk->write(co, 0, pattern(4 * KiB, 3)) == Unexpected(Errno::no_medium));
+        ++ended;
+    };
+    vm.world.spawn(vm.machine.cpu(), "guest", write);
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::milliseconds(1));
+        vm.machine.unplug(co, *vm.machine.find_device("ahci"));
+        disk->surprise_removed();
+    });
+    vm.world.run_until_idle();
+    CHECK(ended == 1);
+    vm.run(write);
+    CHECK(ended == 2);
+    CHECK(vm.root_claim("disk").empty());
+}
+
 TEST_CASE("ide: errors are reported, ignored, or stop the machine until cont", "[ide]") {
     const char* policy = GENERATE("report", "ignore", "stop");
     IdeFixture vm;

@@ -67,11 +67,13 @@ void AhciPort::restart() {
 }
 
 IoStatus AhciPort::wait_ready(sim::Co& co) {
-    while ((read(ahci::task_file) & ata::status_busy) != 0) {
+    while (true) {
+        const std::uint32_t task = read(ahci::task_file);
+        if (task == UINT32_MAX) return Unexpected(Errno::no_medium);  // nobody is there any more
+        if ((task & ata::status_busy) == 0) return {};
         machine_.wait_running(co);
         co.sleep(poll);
     }
-    return {};
 }
 
 IoStatus AhciPort::issue(sim::Co& co, AtaCommand& command, const Shape& shape) {
@@ -111,6 +113,7 @@ IoStatus AhciPort::issue(sim::Co& co, AtaCommand& command, const Shape& shape) {
     const std::uint64_t resets = resets_;
     write(ahci::issued, 1);
     while (causes_ == 0) {
+        if (gone_) return Unexpected(Errno::no_medium);
         interrupt_.wait(co);
         if (resets != resets_) return Unexpected(Errno::canceled);
     }

@@ -21,6 +21,10 @@ public:
     sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
                            std::span<std::byte> words) override;
     sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) override;
+    void adapter_removed() override {
+        gone_ = true;
+        interrupt_.wake_all();
+    }
     // Resets the port under its command, which ends with Errno::canceled.
     sim::IoStatus reset(sim::Co& co);
 
@@ -38,6 +42,7 @@ private:
     Machine& machine_;
     std::uint64_t registers_ = 0, handler_ = 0, resets_ = 0;
     std::uint32_t line_ = 0, causes_ = 0;
+    bool gone_ = false;
     GuestAddress area_ = 0;  // the command list, the received registers, one command's table
     sim::WaitQueue interrupt_{"ahci interrupt"};
     sim::Mutex one_at_a_time_{"ahci port"};

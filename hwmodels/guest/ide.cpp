@@ -258,7 +258,7 @@ public:
         return {};
     }
     void shut_down(sim::Co&) override {}
-    void surprise_removed() override {}
+    void surprise_removed() override { channel_->adapter_removed(); }
 
 private:
     std::shared_ptr<AtaChannel> channel_;
@@ -319,7 +319,10 @@ public:
         closing_ = true;
         while (in_flight_ > 0) idle_.wait(co);
     }
-    void surprise_removed() override { closing_ = true; }
+    void surprise_removed() override {
+        closing_ = true;
+        channel_->adapter_removed();
+    }
 
 private:
     IoStatus command_of(sim::Co& co, AtaCommand& command) {

@@ -32,11 +32,14 @@ class AtaChannel {
 public:
     virtual ~AtaChannel() = default;
     virtual Machine& machine() const = 0;
-    // errors: io: the drive reported one; canceled: the channel was reset.
+    // errors: io: the drive reported one; canceled: the channel was reset; no_medium: its adapter is
+    // gone.
     virtual sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command) = 0;
     virtual sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
                                    std::span<std::byte> words) = 0;
     virtual sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) = 0;
+    // The adapter was taken out, or lost power, under its commands.
+    virtual void adapter_removed() {}
 };
 
 // The disk or packet device of a channel.

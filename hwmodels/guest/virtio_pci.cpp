@@ -119,7 +119,8 @@ std::uint64_t VirtioPciDriver::device_features() const {
 
 void VirtioPciDriver::reset(sim::Co& co) {
     write_common(device_status, 1, 0);
-    while (common(device_status, 1) != 0) {
+    // All ones: nobody is there any more, and never will be.
+    for (std::uint64_t status; (status = common(device_status, 1)) != 0 && status != 0xff;) {
         machine_.wait_running(co);
         co.sleep(status_poll);
     }
