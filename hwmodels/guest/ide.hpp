@@ -32,8 +32,8 @@ class AtaChannel {
 public:
     virtual ~AtaChannel() = default;
     virtual Machine& machine() const = 0;
-    // errors: io: the drive reported one; canceled: the channel was reset; no_medium: its adapter is
-    // gone.
+    // errors: io: the drive reported one; canceled: the channel was reset; no_medium: its adapter
+    // is gone.
     virtual sim::IoStatus run(sim::Co& co, std::uint32_t unit, AtaCommand& command) = 0;
     virtual sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
                                    std::span<std::byte> words) = 0;
