@@ -84,7 +84,8 @@ public:
                             std::string_view preallocation, RequestFlags flags);
     // Length of the contents as the driver sees it now; the node caches it.
     virtual IoResult<std::uint64_t> length(sim::Co& co) = 0;
-    // This child's length changed: the node's own from now on, or nothing when it stays.
+    // This child's length changed: the node's own from now on, or nothing when it stays what it
+    // was when the node was opened or last truncated itself.
     virtual std::optional<std::uint64_t> length_with_child(const Edge& child) const;
     virtual Limits limits() const { return {}; }
     virtual DriverInfo info() { return {}; }
@@ -172,12 +173,13 @@ struct DriverSpec {
     // 0..100: how surely these first bytes are of this format; nullptr: never probed.
     int (*probe)(std::span<const std::byte> head, std::string_view filename) = nullptr;
     bool supports_backing = false;
-    bool can_compress = false;  // understands RequestFlag::compressed
+    bool can_compress = false;  // understands RequestFlag::compressed, or hands it on
     // The edge of a filter that shows its data, "file" or "backing".
     std::string_view filtered_child = "file";
     // Options that say which image it is, not how it is used: shown in "json:" filenames.
     std::vector<std::string> strong_options;
     std::string source;  // specification of the format, for the reference docs
+    bool called_protocol = false;  // messages call it one, though it is a filter
     // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").
     std::vector<std::string> protocols;
     Result<Value> (*parse_filename)(std::string_view filename) = nullptr;

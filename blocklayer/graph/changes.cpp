@@ -7,6 +7,19 @@
 #include "blocklayer/layer.hpp"
 
 namespace blocklayer {
+namespace {
+
+// Who comes to look at a node and goes again before anything happens.
+class Visitor final : public EdgeParent {
+public:
+    std::string describe() const override { return "an unnamed block device"; }
+    std::string describe_2_9() const override { return "a block device"; }
+    void drained_begin(Edge&) override {}
+    void drained_end(Edge&) override {}
+    bool busy(const Edge&) const override { return false; }
+};
+
+}  // namespace
 
 Status Graph::judge(Transaction& tx, std::initializer_list<Node*> nodes) {
     return refresh(tx, std::span<Node* const>(nodes.begin(), nodes.size()));
@@ -38,6 +51,15 @@ Result<Edge*> Graph::attach_child(Node& parent, Node& child, std::string name, R
     Edge* edge = TRY(attach(tx, parent, child, std::move(name), EdgeClass::node, role, claim));
     TRY(finish(tx, judge(tx, {&parent})));
     return edge;
+}
+
+Status Graph::visit(Node& node) {
+    Visitor visitor;
+    Transaction tx;
+    TRY(attach(tx, visitor, node, "root", EdgeClass::root, role_filtered, Claim()));
+    Status status = judge(tx, {&node});
+    tx.abort();
+    return status;
 }
 
 void Graph::detach(Edge& edge) {
@@ -112,18 +134,17 @@ Status Graph::set_child(Node& parent, std::string edge_name, RoleSet role, Node*
     if (old == child) return {};
     const NodeRef keep_old(old);
     TRY(set_child(tx, parent, std::move(edge_name), role, child));
-    std::vector<Node*> nodes{&parent};
-    if (old != nullptr) nodes.push_back(old);
-    return finish(tx, refresh(tx, nodes));
+    TRY(finish(tx, judge(tx, {&parent})));
+    // Only the parent is looked at: below the child it had all stays as strict as it was, until
+    // somebody comes to that child or goes.
+    if (old != nullptr) old->stale_ = true;
+    return {};
 }
 
 Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, RoleSet role,
                         Node* child) {
     if (Edge* edge = parent.child(edge_name)) {
         if (&edge->child() == child) return {};
-        if (edge->child().implicit())
-            return failure(
-                fmt::format("Cannot replace implicit {} child of {}", edge_name, parent.name()));
         if (edge->frozen())
             return refuse_frozen(
                 fmt::format("Cannot change frozen '{}' link from '{}' to '{}'", edge_name,

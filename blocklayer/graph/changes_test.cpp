@@ -32,6 +32,24 @@ TEST_CASE("changes: a node cannot stand on itself", "[graph][changes]") {
     CHECK(!graph.reaches(a, c));
 }
 
+TEST_CASE("changes: a visitor is told what stands in the way, and leaves nothing",
+          "[graph][changes]") {
+    GraphFixture f;
+    Node& n = f.memory("n");
+    Graph& graph = f.layer.graph();
+    Node& calm = f.filter("calm", n);
+    const std::string before = graph.dump_whole();
+    CHECK(graph.visit(calm));
+    CHECK(graph.dump_whole() == before);
+
+    f.user(n, "C", "CU", "D");
+    dynamic_cast<testing::FilterDriver&>(calm.driver()).takes = Perm::write;
+    const std::string with_user = graph.dump_whole();
+    CHECK(text_of(graph.visit(calm)) ==
+          conflict("n", "write", "node 'calm'", "file", "block device 'D'", "root"));
+    CHECK(graph.dump_whole() == with_user);
+}
+
 TEST_CASE("changes: replacing a node moves its users", "[graph][changes]") {
     GraphFixture f;
     Node& from = f.memory("from");

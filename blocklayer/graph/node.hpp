@@ -152,7 +152,7 @@ private:
     int own_drains_ = 0;            // sections begun on this very node
     bool update_pending_ = false, update_forced_ = false;
     bool claim_prepared_ = false;   // the driver waits for commit_claim or abort_claim
-    bool stale_ = false;            // a loosening failed: children keep stricter claims
+    bool stale_ = false;            // children keep stricter claims than they need
     bool flushing_ = false;
     bool implicit_ = false;       // made by a job without a name from the user
     bool monitor_owned_ = false;  // blockdev-add holds a reference

@@ -8,6 +8,7 @@
 #include <cctype>
 
 #include "blocklayer/layer.hpp"
+#include "blocklayer/options/member_order.hpp"
 #include "blocklayer/options/schema.hpp"
 
 namespace blocklayer {
@@ -43,6 +44,29 @@ Result<NodeRef> named_node(BlockLayer& layer, const std::string& reference) {
     if (layer.find_backend(reference) != nullptr)
         return failure(fmt::format("Device '{}' has no medium", reference));
     return failure(fmt::format("Cannot find device='{0}' nor node-name='{0}'", reference));
+}
+
+// An empty dictionary or list is no option: there is nothing in it, and nobody takes it.
+Status check_nothing_is_left(const DriverSpec& spec, const Value& options) {
+    const auto taken_whole = [&](const std::string& name) {
+        for (const MemberSpec& member : spec.options)
+            if (member.name == name)
+                if (const TypeSpec* type = find_type(member.type))
+                    return type->meta == TypeSpec::Meta::alternate;
+        return false;
+    };
+    for (const Value::Member* member : wire_order(options)) {
+        const auto& [name, value] = *member;
+        const bool empty = (value.is_dict() && value.members().empty()) ||
+                           (value.is_list() && value.items().empty());
+        if (!empty || taken_whole(name)) continue;
+        if (spec.kind == DriverKind::protocol || spec.called_protocol)
+            return failure(fmt::format("Block protocol '{}' doesn't support the option '{}'",
+                                       spec.name, name));
+        return failure(fmt::format("Block format '{}' does not support the option '{}'", spec.name,
+                                   name));
+    }
+    return {};
 }
 
 }  // namespace
@@ -166,15 +190,17 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
     const DriverSpec* spec = find_driver(options.at("driver").as_string());
     EXPECTS(spec != nullptr);
 
-    // The file below is opened first: its errors come before those about this node.
+    // The file below is opened and looked at first: its errors come before those about this node.
     const NodeFlags flags = flags_of_options(options, defaults);
     const Value* given_file = options.find("file");
     if (!file && spec->kind != DriverKind::protocol && given_file != nullptr) {
         const RoleSet role = spec->kind == DriverKind::filter ? role_filtered : role_image;
         if (given_file->is_dict())
             file = TRY(open_node(co, *given_file, inherited_flags(flags, role), NodeRef()));
-        else if (given_file->is_string())
-            TRY(named_node(*this, given_file->as_string()));
+        const NodeRef seen = file || !given_file->is_string()
+                                 ? file
+                                 : TRY(named_node(*this, given_file->as_string()));
+        if (seen) TRY(graph_.visit(*seen));
     }
 
     const std::string given_name = options.get_string("node-name");
@@ -190,8 +216,10 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
     OpenContext context(*this, node, node.options_);
     context.file_ = std::move(file);
 
+    bool driver_opened = false;
     const auto open_driver = [&](sim::Co& inner) -> Status {
         TRY(node.driver_->open(inner, context));
+        driver_opened = true;
         if (const Edge* primary = node.primary_child();
             node.filename_.empty() && primary != nullptr)
             node.filename_ = primary->child().filename();
@@ -202,10 +230,12 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
                                        sim::errno_text(length.error())),
                            length.error());
         node.length_ = whole_sectors(*length);
-        return graph_.refresh(node);
+        TRY(graph_.refresh(node));
+        return check_nothing_is_left(*spec, options);
     };
     Status status = open_driver(co);
     if (!status) {
+        if (driver_opened) node.driver_->close(co);
         const std::vector<Edge*> children = node.children_;
         for (Edge* edge : children) graph_.detach(*edge);
         return Unexpected(std::move(status).error());

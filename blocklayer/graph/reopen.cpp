@@ -13,6 +13,7 @@
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/options/member_order.hpp"
 #include "blocklayer/requests/request.hpp"
 
 namespace blocklayer {
@@ -32,9 +33,9 @@ Unexpected<Error> cannot_change(std::string_view option) {
 
 // "take-child-perms.0": lists and dictionaries become options with dots.
 void add_flat(Value& out, const std::string& name, const Value& value) {
-    if (value.is_dict()) {
+    if (value.is_dict() && !value.members().empty()) {
         for (const auto& [key, member] : value.members()) add_flat(out, name + "." + key, member);
-    } else if (value.is_list()) {
+    } else if (value.is_list() && !value.items().empty()) {
         std::size_t index = 0;
         for (const Value& item : value.items())
             add_flat(out, fmt::format("{}.{}", name, index++), item);
@@ -62,6 +63,12 @@ Value joined(const Value& newer, const Value& older) {
     return all;
 }
 
+Node* without_implicit(Node* node) {
+    while (node->implicit() && node->filtered_child() != nullptr)
+        node = &node->filtered_child()->child();
+    return node;
+}
+
 }  // namespace
 
 struct Reopen::Queue {
@@ -75,8 +82,7 @@ struct Reopen::Queue {
         bool prepared = false;
     };
 
-    Status add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults,
-               bool inherited);
+    void add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults);
     void add_follower(const Entry& parent, Node& child, RoleSet role);
     Status apply(sim::Co& co);
 
@@ -85,8 +91,10 @@ struct Reopen::Queue {
 private:
     Entry* find(const Node& node);
     Status check_options(const Entry& entry) const;
+    Status check_resets(const Entry& entry) const;
     Status check_child_option(const Node& node, const std::string& name, const Value& value) const;
     Status change_children(Transaction& tx, Entry& entry, std::vector<Node*>& touched);
+    Status prepare_entry(sim::Co& co, Transaction& tx, Entry& entry, std::vector<Node*>& touched);
     Status prepare(sim::Co& co, Transaction& tx);
     void commit(sim::Co& co, Transaction& tx);
 
@@ -100,62 +108,56 @@ Reopen::Queue::Entry* Reopen::Queue::find(const Node& node) {
     return found == entries.end() ? nullptr : &*found;
 }
 
-Status Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
-                          const NodeFlags& defaults, bool inherited) {
+void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
+                        const NodeFlags& defaults) {
     Entry* entry = find(node);
-    if (entry != nullptr && inherited) return {};  // what is said of the node itself counts
     // Of a node that comes twice, what the first time said and the second does not still holds.
     const bool again = entry != nullptr && !entry->inherited && entry->reset == Reset::yes;
     const Value options = again ? joined(given_options, entry->options) : given_options;
-    if (reset == Reset::yes && node.cow_child() != nullptr && !options.has("backing"))
-        return failure(fmt::format("backing is missing for '{}'", node.name()));
     if (entry == nullptr)
         entry = &entries.emplace_back(Entry{NodeRef(&node), {}, {}, reset, false});
     entry->flags = flags_of_options(options, defaults);
     entry->options = options;
     entry->reset = reset;
-    entry->inherited = inherited;
-    // Whether force-share fits is asked of a new node only: it cannot be changed.
-    NodeFlags asked = entry->flags;
-    asked.force_share = false;
-    TRY(check_flags(asked));
+    entry->inherited = false;
 
     for (const Edge* edge : node.children()) {
         Node& child = edge->child();
         if (child.inherits_from_ != node.id_) continue;
         const Value* given = options.find(edge->name());
         if (given != nullptr && given->is_dict())
-            TRY(add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()), false));
+            add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()));
         else
             add_follower(*entry, child, edge->role());
     }
-    return {};
 }
 
-// An inline child takes over what the parent's options name, unless it was opened with an option of
-// its own for that.
+// An inline child takes over what the parent's options name, unless it has an option of its own
+// for that: given now, if it is in the list itself, or else when it was opened.
 void Reopen::Queue::add_follower(const Entry& parent, Node& child, RoleSet role) {
-    if (find(child) != nullptr) return;
+    Entry* entry = find(child);
+    if (entry == nullptr)
+        entry = &entries.emplace_back(
+            Entry{NodeRef(&child), child.flags_, Value::dict(), Reset::no, true});
+    const Value& own = entry->reset == Reset::yes ? entry->options : child.options_;
     const NodeFlags would_be = inherited_flags(parent.flags, role);
-    Value named = Value::dict();
-    NodeFlags flags = child.flags_;
-    const auto follow = [&](const char* option, bool NodeFlags::*flag) {
-        if (!parent.options.has(option) || child.options_.has(option)) return;
-        flags.*flag = would_be.*flag;
-        named.set(option, would_be.*flag);
+    const auto follows = [&](const char* option) {
+        return parent.options.has(option) && !own.has(option);
     };
-    follow("read-only", &NodeFlags::read_only);
-    follow("auto-read-only", &NodeFlags::auto_read_only);
-    if (parent.options.has("cache") && !child.options_.has("cache")) {
+    NodeFlags& flags = entry->flags;
+    Value named = Value::dict();
+    if (follows("read-only")) named.set("read-only", flags.read_only = would_be.read_only);
+    if (follows("auto-read-only"))
+        named.set("auto-read-only", flags.auto_read_only = would_be.auto_read_only);
+    if (follows("cache")) {
         flags.direct = would_be.direct;
         flags.no_flush = would_be.no_flush;
         named.set("cache", Value::dict({{"direct", flags.direct}, {"no-flush", flags.no_flush}}));
     }
-    Entry& entry =
-        entries.emplace_back(Entry{NodeRef(&child), flags, std::move(named), Reset::no, true});
+    entry->options = joined(entry->options, named);
     for (const Edge* edge : child.children())
         if (edge->child().inherits_from_ == child.id_)
-            add_follower(entry, edge->child(), edge->role());
+            add_follower(*entry, edge->child(), edge->role());
 }
 
 Status Reopen::Queue::check_child_option(const Node& node, const std::string& name,
@@ -173,14 +175,22 @@ Status Reopen::Queue::check_child_option(const Node& node, const std::string& na
     return cannot_change(name);
 }
 
+// What an entry says besides flags and children must be what it was, or something the driver can
+// change; the first that is neither, in the wire's order.
 Status Reopen::Queue::check_options(const Entry& entry) const {
     const Node& node = *entry.node;
-    for (const auto& [name, value] : entry.options.members()) {
-        if (name == "node-name" || is_flag_option(name)) continue;
+    const bool keeps_others = entry.reset == Reset::no;
+    const Value options = keeps_others ? joined(entry.options, node.options()) : entry.options;
+    for (const Value::Member* member : wire_order(options)) {
+        const auto& [name, value] = *member;
+        if (name == "driver" && value.as_string() != node.spec().name) return cannot_change(name);
+        if (name == "cache" && value.members().empty()) return cannot_change(name);
+        if (name == "node-name" || name == "driver" || is_flag_option(name)) continue;
         // Not even to what they are.
         if (name == "force-share" || name == "aio-max-batch") return cannot_change(name);
         if (name == "backing" || node.child(name) != nullptr) {
-            TRY(check_child_option(node, name, value));
+            // Where nothing is said of children they stay what they have become.
+            if (!keeps_others) TRY(check_child_option(node, name, value));
             continue;
         }
         if (node.driver().can_change_option(name)) continue;
@@ -190,10 +200,15 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
         for (const auto& [part, wanted] : after.members())
             if (!before.has(part) || before.at(part) != wanted) return cannot_change(part);
     }
-    if (entry.reset == Reset::no) return {};
+    return keeps_others ? Status() : check_resets(entry);
+}
+
+Status Reopen::Queue::check_resets(const Entry& entry) const {
+    const Node& node = *entry.node;
     if (node.flags().force_share && !entry.options.has("force-share"))
         return failure("Option 'force-share' cannot be reset to its default value");
-    for (const auto& [name, value] : node.options().members()) {
+    for (const Value::Member* member : wire_order(node.options())) {
+        const auto& [name, value] = *member;
         if (name == "node-name" || is_flag_option(name)) continue;
         if (name == "backing" || node.child(name) != nullptr) continue;
         if (node.driver().can_change_option(name)) continue;
@@ -224,32 +239,49 @@ Status Reopen::Queue::change_children(Transaction& tx, Entry& entry, std::vector
         }
         const RoleSet role = edge != nullptr ? edge->role() : RoleSet(Role::cow);
         Node* old = edge != nullptr ? &edge->child() : nullptr;
+        // What a job has put in between without being asked does not count.
+        if (old != nullptr && without_implicit(old) == child) continue;
+        if (child != nullptr && layer.graph().reaches(*child, node))
+            return failure(fmt::format("Making '{}' a {} child of '{}' would create a cycle",
+                                       child->name(), name, node.name()));
+        if (old != nullptr && old->implicit())
+            return failure(
+                fmt::format("Cannot replace implicit {} child of {}", name, node.name()));
         TRY(layer.graph().set_child(tx, node, name, role, child));
         if (old != nullptr && old != child) touched.push_back(old);
     }
     return {};
 }
 
+Status Reopen::Queue::prepare_entry(sim::Co& co, Transaction& tx, Entry& entry,
+                                    std::vector<Node*>& touched) {
+    Node& node = *entry.node;
+    // Whether force-share fits is asked of a new node only: it cannot be changed.
+    NodeFlags asked = entry.flags;
+    asked.force_share = false;
+    TRY(check_flags(asked));
+    if (node.writable() && !RequestLayer::flush(co, node))
+        return failure("Error flushing drive", Errno::io);
+    if (!node.driver().supports_reopen())
+        return failure(
+            fmt::format("Block format '{}' used by node '{}' does not support reopening files",
+                        node.spec().name, node.name()));
+    const Value options = entry.reset == Reset::yes ? entry.options : node.options();
+    ReopenContext context(layer, node, options, entry.flags);
+    TRY(node.driver().reopen_prepare(co, context));
+    entry.prepared = true;
+    if (entry.reset == Reset::yes && node.cow_child() != nullptr && !entry.options.has("backing"))
+        return failure(fmt::format("backing is missing for '{}'", node.name()));
+    TRY(change_children(tx, entry, touched));
+    return check_options(entry);
+}
+
+// Each entry in turn sees the graph as those before it leave it; permissions are judged at the end.
 Status Reopen::Queue::prepare(sim::Co& co, Transaction& tx) {
     std::vector<Node*> touched;
     for (Entry& entry : entries) {
-        Node& node = *entry.node;
-        if (node.writable() && !RequestLayer::flush(co, node))
-            return failure("Error flushing drive", Errno::io);
-        if (entry.reset == Reset::yes && entry.options.has("driver") &&
-            entry.options.at("driver").as_string() != node.spec().name)
-            return cannot_change("driver");
-        if (!node.driver().supports_reopen())
-            return failure(
-                fmt::format("Block format '{}' used by node '{}' does not support reopening files",
-                            node.spec().name, node.name()));
-        const Value options = entry.reset == Reset::yes ? entry.options : node.options();
-        ReopenContext context(layer, node, options, entry.flags);
-        TRY(node.driver().reopen_prepare(co, context));
-        entry.prepared = true;
-        TRY(check_options(entry));
-        TRY(change_children(tx, entry, touched));
-        touched.insert(touched.begin(), &node);
+        TRY(prepare_entry(co, tx, entry, touched));
+        touched.insert(touched.begin(), entry.node.get());
     }
     return layer.graph().refresh(tx, touched, [this](const Node& node) {
         const Entry* entry = find(node);
@@ -276,9 +308,10 @@ void Reopen::Queue::commit(sim::Co& co, Transaction& tx) {
     }
     tx.commit();
     for (Entry& entry : entries) {
-        layer.refresh_limits(*entry.node);
-        // A length that cannot be had stays what it was.
-        (void)layer.refresh_length(co, *entry.node).has_value();
+        Node& node = *entry.node;
+        layer.refresh_limits(node);
+        const std::vector<Edge*> children = node.children();
+        for (Edge* edge : children) node.child_resized(*edge);
     }
 }
 
@@ -308,7 +341,7 @@ Status Reopen::reopen(sim::Co& co, BlockLayer& layer, std::span<const Value> opt
         NodeFlags defaults;
         defaults.no_io = node->flags().no_io;
         defaults.inactive = node->flags().inactive;
-        TRY(queue.add(*node, given, Queue::Reset::yes, defaults, /*inherited=*/false));
+        queue.add(*node, given, Queue::Reset::yes, defaults);
     }
     return queue.apply(co);
 }
@@ -316,7 +349,7 @@ Status Reopen::reopen(sim::Co& co, BlockLayer& layer, std::span<const Value> opt
 Status Reopen::set_read_only(sim::Co& co, Node& node, bool read_only) {
     Queue queue(node.layer());
     const Value options = Value::dict({{"read-only", read_only}});
-    TRY(queue.add(node, options, Queue::Reset::no, node.flags(), /*inherited=*/false));
+    queue.add(node, options, Queue::Reset::no, node.flags());
     return queue.apply(co);
 }
 

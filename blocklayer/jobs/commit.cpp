@@ -44,6 +44,9 @@ public:
         return below().read(co, offset, into, flags | RequestFlag::inconsistent_ok);
     }
     IoResult<std::uint64_t> length(sim::Co&) override { return below().child().length(); }
+    std::optional<std::uint64_t> length_with_child(const Edge& child) const override {
+        return child.child().length();
+    }
     std::string exact_filename() const override {
         const Edge* edge = node().filtered_child();
         if (edge == nullptr) return {};

@@ -70,6 +70,10 @@ IoStatus MirrorTop::discard(sim::Co& co, std::uint64_t offset, std::uint64_t len
 
 IoResult<std::uint64_t> MirrorTop::length(sim::Co&) { return below().child().length(); }
 
+std::optional<std::uint64_t> MirrorTop::length_with_child(const Edge& child) const {
+    return child.child().length();
+}
+
 Limits MirrorTop::limits() const {
     const Edge* edge = node().filtered_child();
     if (edge == nullptr) return {};

@@ -15,6 +15,7 @@
 
 #include "blocklayer/errors.hpp"
 #include "blocklayer/monitor/json_lexer.hpp"
+#include "blocklayer/options/member_order.hpp"
 #include "blocklayer/value.hpp"
 
 namespace blocklayer {
@@ -50,8 +51,5 @@ Result<Value> parse_json(std::string_view text);
 
 std::string to_json(const Value& value);
 std::string to_json_pretty(const Value& value);
-
-// A dictionary's members as the wire has them.
-std::vector<const Value::Member*> wire_order(const Value& dict);
 
 }  // namespace blocklayer

@@ -9,16 +9,6 @@
 namespace blocklayer {
 namespace {
 
-constexpr std::uint32_t buckets = 512;
-
-// source  the wire: members of replies come in rising order of this, in every reply ever seen.
-std::uint32_t bucket_of(std::string_view name) {
-    std::uint32_t value = 0x238f13af * static_cast<std::uint32_t>(name.size());
-    for (std::uint32_t i = 0; i < name.size(); ++i)
-        value += static_cast<std::uint32_t>(static_cast<unsigned char>(name[i])) << (i * 5 % 24);
-    return (1103515243u * value + 12345u) % buckets;
-}
-
 class Writer {
 public:
     explicit Writer(bool pretty) : pretty_(pretty) {}
@@ -142,18 +132,6 @@ std::string write(const Value& value, bool pretty) {
 }
 
 }  // namespace
-
-std::vector<const Value::Member*> wire_order(const Value& dict) {
-    std::vector<std::pair<std::uint32_t, const Value::Member*>> sorted;
-    for (const Value::Member& member : dict.members())
-        sorted.emplace_back(bucket_of(member.first), &member);
-    std::reverse(sorted.begin(), sorted.end());
-    std::stable_sort(sorted.begin(), sorted.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    std::vector<const Value::Member*> members;
-    for (const auto& [bucket, member] : sorted) members.push_back(member);
-    return members;
-}
 
 std::string to_json(const Value& value) { return write(value, false); }
 std::string to_json_pretty(const Value& value) { return write(value, true); }

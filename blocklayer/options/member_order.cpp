@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// An open-addressed table as GLib documents and shows it: sizes are powers of two with a prime
-// below each for the first probe, probing steps grow by one, the table is enlarged before it fills.
+// Of GLib: an open-addressed table as it documents and shows it: sizes are powers of two with a
+// prime below each for the first probe, probing steps grow by one, the table is enlarged before it
+// fills.
 #include "blocklayer/options/member_order.hpp"
 
 #include <algorithm>
@@ -10,6 +11,16 @@
 
 namespace blocklayer {
 namespace {
+
+constexpr std::uint32_t buckets = 512;
+
+// source  the wire: members of replies come in rising order of this, in every reply ever seen.
+std::uint32_t bucket_of(std::string_view name) {
+    std::uint32_t value = 0x238f13af * static_cast<std::uint32_t>(name.size());
+    for (std::uint32_t i = 0; i < name.size(); ++i)
+        value += static_cast<std::uint32_t>(static_cast<unsigned char>(name[i])) << (i * 5 % 24);
+    return (1103515243u * value + 12345u) % buckets;
+}
 
 constexpr std::uint32_t primes[] = {1,   2,    3,    7,    13,   31,    61,    127,   251,
                                     509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071};
@@ -74,6 +85,18 @@ std::optional<std::string_view> first_left_over(std::span<const std::string_view
     if (std::none_of(names.begin(), names.end(), is_left)) return std::nullopt;
     const std::vector<std::string_view> order = hash_order(names);
     return *std::find_if(order.begin(), order.end(), is_left);
+}
+
+std::vector<const Value::Member*> wire_order(const Value& dict) {
+    std::vector<std::pair<std::uint32_t, const Value::Member*>> sorted;
+    for (const Value::Member& member : dict.members())
+        sorted.emplace_back(bucket_of(member.first), &member);
+    std::reverse(sorted.begin(), sorted.end());
+    std::stable_sort(sorted.begin(), sorted.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<const Value::Member*> members;
+    for (const auto& [bucket, member] : sorted) members.push_back(member);
+    return members;
 }
 
 }  // namespace blocklayer

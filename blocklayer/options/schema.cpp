@@ -14,7 +14,6 @@
 #include <map>
 
 #include "blocklayer/drivers/driver.hpp"
-#include "blocklayer/monitor/json.hpp"
 #include "blocklayer/options/member_order.hpp"
 #include "blocklayer/options/open_union.hpp"
 #include "sim/check.hpp"

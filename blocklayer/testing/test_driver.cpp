@@ -111,6 +111,10 @@ IoResult<std::uint64_t> FilterDriver::length(sim::Co&) {
     return node().filtered_child()->child().length();
 }
 
+std::optional<std::uint64_t> FilterDriver::length_with_child(const Edge& child) const {
+    return child.child().length();
+}
+
 Claim FilterDriver::child_claim(const Edge* edge, RoleSet role, Claim cumulative,
                                 bool writable) const {
     Claim claim = Driver::child_claim(edge, role, cumulative, writable);

@@ -69,6 +69,7 @@ class FilterDriver final : public Driver {
 public:
     Status open(sim::Co& co, OpenContext& context) override;
     IoResult<std::uint64_t> length(sim::Co& co) override;
+    std::optional<std::uint64_t> length_with_child(const Edge& child) const override;
     Claim child_claim(const Edge* edge, RoleSet role, Claim cumulative,
                       bool writable) const override;
     PermSet takes, withholds;

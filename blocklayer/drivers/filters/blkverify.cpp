@@ -26,10 +26,6 @@ public:
     }
 
     IoResult<std::uint64_t> length(sim::Co&) override { return test_->child().length(); }
-    std::optional<std::uint64_t> length_with_child(const Edge& child) const override {
-        if (&child != test_) return std::nullopt;
-        return child.child().length();
-    }
 
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into,
                   RequestFlags flags) override {
@@ -86,6 +82,7 @@ const DriverRegistration registration({
     .make = make_driver<Blkverify>,
     .filtered_child = "raw",
     .source = "QAPI BlockdevOptionsBlkverify",
+    .called_protocol = true,
 });
 
 }  // namespace

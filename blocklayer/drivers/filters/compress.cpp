@@ -31,6 +31,10 @@ public:
         return limits;
     }
 
+    std::optional<std::uint64_t> length_with_child(const Edge& child) const override {
+        return child.child().length();
+    }
+
     IoStatus write(sim::Co& co, std::uint64_t offset, sim::IoView from,
                    RequestFlags flags) override {
         return below().write(co, offset, from, flags | RequestFlag::compressed);

@@ -55,8 +55,14 @@ public:
         return claim;
     }
 
+    std::optional<std::uint64_t> length_with_child(const Edge& child) const override {
+        return child.child().length();
+    }
+
     IoStatus read(sim::Co& co, std::uint64_t offset, sim::IoView into,
                   RequestFlags flags) override {
+        // A stream job that has ended keeps its filter, over nothing.
+        if (node().filtered_child() == nullptr) return Unexpected(Errno::not_supported);
         // An image that was handed over is not written to.
         if (!below().claim().used.contains(Perm::write_unchanged))
             return below().read(co, offset, into, flags);
@@ -116,6 +122,7 @@ const DriverRegistration registration({
     .options = {required("file", "BlockdevRef", "the top of the chain"),
                 optional("bottom", "str", "lowest node whose data is copied (default: the last)")},
     .make = make_driver<CopyOnRead>,
+    .can_compress = true,
     .source = "QAPI BlockdevOptionsCor",
 });
 

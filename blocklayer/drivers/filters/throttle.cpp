@@ -89,6 +89,7 @@ const DriverRegistration registration({
     .options = {required("throttle-group", "str", "whose limits"),
                 required("file", "BlockdevRef", "the node below")},
     .make = make_driver<Throttle>,
+    .can_compress = true,
     .strong_options = {"throttle-group"},
     .source = "QAPI BlockdevOptionsThrottle",
 });

@@ -108,6 +108,9 @@ public:
     }
 
     IoResult<std::uint64_t> length(sim::Co&) override { return length_now(); }
+    std::optional<std::uint64_t> length_with_child(const Edge&) const override {
+        return length_now();
+    }
 
     Limits limits() const override {
         return {.supports_fua = true, .zeroes_may_unmap = true, .zeroes_supports_fua = true,

@@ -108,13 +108,7 @@ public:
         takes_ = read_permissions(options, "take-child-perms");
         withholds_ = read_permissions(options, "unshare-child-perms");
         TRY(context.open_child(co, "image", role_filtered));
-        TRY(check_sizes(sizes_, below().child().limits().request_alignment));
-        for (const char* list :
-             {"set-state", "inject-error", "take-child-perms", "unshare-child-perms"})
-            if (const Value* given = options.find(list); given && given->items().empty())
-                return failure(
-                    fmt::format("Block protocol 'blkdebug' doesn't support the option '{}'", list));
-        return {};
+        return check_sizes(sizes_, below().child().limits().request_alignment);
     }
 
     bool supports_reopen() const override { return true; }
@@ -296,6 +290,7 @@ const DriverRegistration registration({
     .strong_options = {"config", "align", "max-transfer", "opt-write-zero", "max-write-zero",
                        "opt-discard", "max-discard", "inject-error", "set-state"},
     .source = "QAPI BlockdevOptionsBlkdebug",
+    .called_protocol = true,
     .protocols = {"blkdebug"},
     .parse_filename = parse_filename,
 });
