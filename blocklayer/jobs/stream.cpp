@@ -25,11 +25,13 @@ Stream::Stream(BlockLayer& layer, StreamOptions options)
 
 Stream::~Stream() = default;
 
-Status Stream::launch(sim::Co& co, Node& overlay, Node& bottom, StreamOptions options) {
+Status Stream::launch(sim::Co& co, Node& overlay, Node& bottom, Node& last,
+                      StreamOptions options) {
     const auto job = std::make_shared<Stream>(overlay.layer(), std::move(options));
     job->overlay_ = NodeRef(&overlay);
     job->bottom_ = NodeRef(&bottom);
-    job->base_ = NodeRef(below(bottom));
+    job->last_ = NodeRef(&last);
+    job->base_ = NodeRef(below(last));
     bool added = false;
     const auto make = [&]() -> Status {
         TRY(job->make_writable(co));
@@ -51,9 +53,9 @@ Status Stream::launch(sim::Co& co, Node& overlay, Node& bottom, StreamOptions op
 Status Stream::make_writable(sim::Co& co) {
     if (!overlay_->read_only()) return {};
     Graph& graph = layer().graph();
-    TRY(graph.freeze_chain(*overlay_, bottom_.get()));
+    TRY(graph.freeze_chain(*overlay_, last_.get()));
     const Status status = Reopen::set_read_only(co, *overlay_, false);
-    graph.unfreeze_chain(*overlay_, bottom_.get());
+    graph.unfreeze_chain(*overlay_, last_.get());
     was_read_only_ = status.has_value();
     return status;
 }
@@ -91,7 +93,6 @@ Status Stream::take_nodes() {
     reader_->queue_when_drained = false;
     TRY(reader_->insert(*filter_));
     TRY(hold("active node", *overlay_, {PermSet(), reads | Perm::write}));
-    if (overlay_.get() == bottom_.get()) return {};
     for (Node* node = below(*overlay_); node != nullptr && node != base_.get(); node = below(*node))
         TRY(hold("intermediate node", *node, {PermSet(), reads}));
     return {};
@@ -152,10 +153,10 @@ Status Stream::run(sim::Co& co) {
 
 // ---- the end ------------------------------------------------------------------------------------
 
+// The reader comes to sit on the overlay, and needs of it what it needed of the filter.
 void Stream::drop_filter(sim::Co& co) {
     if (!filter_ || filter_->filtered_child() == nullptr) return;
     const DrainedSection drained(co, *overlay_);
-    reader_.reset();
     filter_->driver().close(co);  // lets go of the chain
     const Status dropped = layer().graph().drop_filter(*filter_);
     if (!dropped) layer().world().emit("stream filter stays", filter_->subject());
@@ -165,10 +166,10 @@ Status Stream::prepare(sim::Co& co) {
     drop_filter(co);
     Node& top = *without_filters(overlay_.get());
     if (top.cow_child() == nullptr) return {};
-    // What is below bottom now: snapshots and commits may have changed it.
-    const NodeRef base(below(*bottom_));
+    // What is below the last one now: snapshots and commits may have changed it.
+    const NodeRef base(below(*last_));
     const DrainedSection drained(co, top);
-    if (&top != bottom_.get())
+    if (&top != last_.get())
         TRY(layer().graph().set_child(top, "backing", Role::cow, base.get()));
     std::string name, format;
     if (const Node* image = without_filters(base.get())) {
@@ -186,7 +187,7 @@ void Stream::clean(sim::Co& co) {
     filter_ = NodeRef();
     if (std::exchange(was_read_only_, false))
         (void)Reopen::set_read_only(co, *overlay_, true);
-    overlay_ = bottom_ = base_ = NodeRef();
+    overlay_ = bottom_ = last_ = base_ = NodeRef();
 }
 
 }  // namespace blocklayer

@@ -22,8 +22,10 @@ struct StreamOptions {
 
 class Stream final : public BlockJob {
 public:
-    // bottom: the lowest node whose data is copied; what is below it stays below.
-    static Status launch(sim::Co& co, Node& overlay, Node& bottom, StreamOptions options);
+    // bottom: the lowest node whose data is copied. last: that, or the lowest filter under it that
+    // goes as well; what is below it stays below.
+    static Status launch(sim::Co& co, Node& overlay, Node& bottom, Node& last,
+                         StreamOptions options);
 
     Stream(BlockLayer& layer, StreamOptions options);
     ~Stream() override;
@@ -42,7 +44,7 @@ private:
                                       bool& copy);
 
     StreamOptions options_;
-    NodeRef overlay_, bottom_, base_, filter_;
+    NodeRef overlay_, bottom_, last_, base_, filter_;
     std::unique_ptr<BlockBackend> reader_;
     bool was_read_only_ = false;
 };

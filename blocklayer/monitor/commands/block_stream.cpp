@@ -22,43 +22,73 @@ Status check_exclusive(const Value& arguments) {
     return {};
 }
 
-// The lowest node whose data is to be copied.
-Result<NodeRef> find_bottom(BlockLayer& layer, Node& overlay, const Value& arguments) {
-    if (const Value* name = arguments.find("bottom")) {
-        Node* bottom = TRY(lookup_node(layer, "", name->as_string()));
-        if (!chain_contains(overlay, *bottom))
-            return failure(fmt::format("Node '{}' is not in a chain starting from '{}'",
-                                       name->as_string(), overlay.name()));
-        return NodeRef(bottom);
-    }
-    Node* base = nullptr;
+// What is copied: from the overlay down to `bottom`, a node with data of its own. What goes: all
+// from below the overlay down to `last`, which is `bottom` or a filter under it.
+struct Range {
+    NodeRef bottom, last;
+};
+
+Result<Range> range_to_bottom(BlockLayer& layer, Node& overlay, const std::string& name) {
+    Node* bottom = TRY(lookup_node(layer, "", name));
+    if (bottom->is_filter())
+        return failure(
+            fmt::format("Node '{}' is a filter, use a non-filter node as 'bottom'", name));
+    if (!chain_contains(overlay, *bottom))
+        return failure(fmt::format("Node '{}' is not in a chain starting from '{}'", name,
+                                   overlay.name()));
+    return Range{NodeRef(bottom), NodeRef(bottom)};
+}
+
+// nullptr: there is none, the whole chain is copied.
+Result<Node*> find_base(BlockLayer& layer, Node& overlay, const Value& arguments) {
     if (const Value* name = arguments.find("base-node")) {
-        base = TRY(lookup_node(layer, "", name->as_string()));
+        Node* base = TRY(lookup_node(layer, "", name->as_string()));
         if (base == &overlay || !chain_contains(overlay, *base))
             return failure(fmt::format("Node '{}' is not a backing image of '{}'",
                                        name->as_string(), overlay.name()));
-    } else if (const Value* filename = arguments.find("base")) {
-        base = find_backing_image(overlay, filename->as_string());
-        if (base == nullptr)
-            return failure(
-                fmt::format("Can't find '{}' in the backing chain", filename->as_string()));
+        return base;
     }
-    Node* bottom = &overlay;
-    while (below(*bottom) != nullptr && below(*bottom) != base) bottom = below(*bottom);
-    return NodeRef(bottom);
+    const Value* filename = arguments.find("base");
+    if (filename == nullptr) return nullptr;
+    Node* base = find_backing_image(overlay, filename->as_string());
+    if (base == nullptr)
+        return failure(fmt::format("Can't find '{}' in the backing chain", filename->as_string()));
+    return base;
+}
+
+// An empty bottom: only filters are above the base.
+Range range_to_base(Node& overlay, const Node* base) {
+    Node *bottom = nullptr, *last = &overlay;
+    for (Node* node = &overlay; node != nullptr && node != base; node = below(*node)) {
+        if (!node->is_filter()) bottom = node;
+        last = node;
+    }
+    if (base == nullptr && bottom == nullptr) bottom = last;  // filters without anything below
+    return {NodeRef(bottom), NodeRef(last)};
 }
 
 Result<Value> block_stream(sim::Co& co, BlockLayer& layer, const Value& arguments) {
     const std::string& device = arguments.at("device").as_string();
     TRY(check_exclusive(arguments));
     const NodeRef overlay(TRY(lookup_node(layer, device, device)));
-    const NodeRef bottom = TRY(find_bottom(layer, *overlay, arguments));
+    Range range;
+    Node* base = nullptr;
+    if (const Value* bottom = arguments.find("bottom")) {
+        range = TRY(range_to_bottom(layer, *overlay, bottom->as_string()));
+        base = below(*range.bottom);
+    } else {
+        base = TRY(find_base(layer, *overlay, arguments));
+        range = range_to_base(*overlay, base);
+    }
     for (Node* node = overlay.get();; node = below(*node)) {
         TRY(layer.check_blocked(*node, op_stream));
-        if (node == bottom.get()) break;
+        if (node == range.last.get()) break;
     }
-    if (arguments.has("backing-file") && below(*bottom) == nullptr)
+    if (arguments.has("backing-file") && base == nullptr)
         return failure("backing file specified, but streaming the entire chain");
+    if (!range.bottom)
+        return failure(fmt::format("'{}' is not in the backing chain of '{}'", base->name(),
+                                   overlay->name()));
 
     StreamOptions options;
     options.job = job_options(arguments, *overlay);
@@ -66,7 +96,7 @@ Result<Value> block_stream(sim::Co& co, BlockLayer& layer, const Value& argument
     options.on_error = on_error_of(arguments, "on-error");
     options.filter_node_name = optional_name(arguments, "filter-node-name");
     options.backing_file = optional_name(arguments, "backing-file");
-    TRY(Stream::launch(co, *overlay, *bottom, std::move(options)));
+    TRY(Stream::launch(co, *overlay, *range.bottom, *range.last, std::move(options)));
     return Value();
 }
 
