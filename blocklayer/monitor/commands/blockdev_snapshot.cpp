@@ -6,6 +6,7 @@
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/monitor/lookup.hpp"
 #include "blocklayer/monitor/transaction_action.hpp"
+#include "blocklayer/requests/request.hpp"
 
 namespace blocklayer {
 namespace {
@@ -52,12 +53,8 @@ public:
 private:
     Status put_above(sim::Co& co) {
         TRY(layer_.check_blocked(*node_, op_external_snapshot));
-        if (!node_->read_only()) {
-            const auto flusher = BlockBackend::make(layer_, {});
-            flusher->queue_when_drained = false;
-            TRY(flusher->insert(*node_));
-            if (!flusher->flush(co)) return failure("An IO error has occurred", Errno::io);
-        }
+        if (!node_->read_only() && !RequestLayer::flush(co, *node_))
+            return failure("An IO error has occurred", Errno::io);
         overlay_ = NodeRef(TRY(lookup_node(layer_, overlay_name_, overlay_name_)));
         TRY(check_overlay(*overlay_));
         TRY(layer_.graph().append(change_, *overlay_, *node_, "backing", Role::cow));
