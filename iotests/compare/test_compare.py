@@ -5,7 +5,9 @@ Holds:   transcripts that were drawn at random lead to the same replies, events 
          graphs; a difference is found, shortened and told; what is known is explained, and nothing
          else is.
 Method:  15 transcripts of 40 commands, kept in transcripts/ so that they stay as they are when
-         more can be drawn; a program that answers one text differently stands for one with a bug.
+         more can be drawn; transcripts of one rule each in cases/, written by hand, that differ
+         nowhere, known or not; a program that answers one text differently stands for one with a
+         bug.
 """
 import pathlib
 import re
@@ -21,6 +23,7 @@ from iotests.compare.program import REAL
 
 HERE = pathlib.Path(__file__).parent
 TRANSCRIPTS = sorted((HERE / "transcripts").glob("*.qmp"))
+CASES = sorted((HERE / "cases").glob("*.qmp"))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,14 @@ def test_transcript_is_the_same(comparison, path):
     played = comparison.play(compare.from_lines(path.read_text(), path.name))
     assert not played.unexplained, told(comparison, played)
     assert len(played.commands) == 40
+
+
+@pytest.mark.parametrize("path", CASES, ids=[path.stem for path in CASES])
+def test_rule_is_the_same(comparison, path):
+    commands = compare.from_lines(path.read_text(), path.name)
+    played = comparison.play(commands)
+    assert played.difference is None, told(comparison, played)
+    assert played.commands == commands and not played.death
 
 
 def test_a_seed_draws_the_same_commands(comparison):
