@@ -79,14 +79,22 @@ void Drain::begin(sim::Co& co, Node& node) {
     if (own != sections.end()) own->complete = true;
 }
 
-void Drain::check_request(const sim::Co& co, const Node& node) {
+void Drain::check_sections(const Node& node, std::uint64_t fiber, const char* what) {
     for (const OpenSection& section : node.layer().drained_sections_) {
-        if (!section.complete || section.fiber == co.fiber().id) continue;
+        if (!section.complete || section.fiber == fiber) continue;
         if (!node.layer().graph().reaches(node, *section.node)) continue;
         throw sim::AssertionFailure(
-            fmt::format("a request begins on node '{}' although node '{}' is drained", node.name(),
-                        section.node->name()));
+            fmt::format("a request {} on node '{}' although node '{}' is drained", what,
+                        node.name(), section.node->name()));
     }
+}
+
+void Drain::check_request(const sim::Co& co, const Node& node) {
+    check_sections(node, co.fiber().id, "begins");
+}
+
+void Drain::check_request_end(const Node& node, std::uint64_t fiber) {
+    check_sections(node, fiber, "ends");
 }
 
 void Drain::end(Node& node) {
@@ -108,8 +116,18 @@ void Drain::wait_idle(sim::Co& co, Node& node) {
 
 void Drain::settle(sim::Co& co, Node& node) {
     const NodeRef alive(&node);
-    if (sim::mutant<"drain: does not wait">()) return;
+    if (sim::mutant<"drain: does not wait">() || !busy(node)) return;
+    // Sections of the node that were complete are not while a newcomer's requests are under way.
+    std::vector<OpenSection>& sections = open_sections(node.layer());
+    std::vector<std::uint64_t> reopened;  // fibers
+    for (OpenSection& section : sections)
+        if (section.node == &node && std::exchange(section.complete, false))
+            reopened.push_back(section.fiber);
     while (busy(node)) node.layer().drain_waiters_.wait(co);
+    for (OpenSection& section : sections)
+        if (section.node == &node &&
+            std::find(reopened.begin(), reopened.end(), section.fiber) != reopened.end())
+            section.complete = true;
 }
 
 void Drain::kick(BlockLayer& layer) { layer.drain_waiters_.wake_all(); }

@@ -40,12 +40,16 @@ public:
     // A request begins on a node that is drained, in this fiber: fails the run unless the section
     // is still waiting for such requests, or is the fiber's own.
     static void check_request(const sim::Co& co, const Node& node);
+    // A request ends on a node that is drained: it must not have been under way since the section
+    // was complete.
+    static void check_request_end(const Node& node, std::uint64_t fiber);
     // All counters recomputed: text of the first difference, or "".
     static std::string check(const BlockLayer& layer);
 
 private:
     friend class Node;
     friend class Graph;
+    static void check_sections(const Node& node, std::uint64_t fiber, const char* what);
     static void enter(Node& node);
     static void leave(Node& node);
     static void sync(Edge& edge);     // after the edge or its child changed

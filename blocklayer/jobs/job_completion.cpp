@@ -39,6 +39,7 @@ void Job::settle_result() {
 
 void Job::finalize_single(sim::Co& co) {
     INVARIANT(is_completed() || !started_);
+    INVARIANT(!has_requests());
     settle_result();
     if (result_)
         commit(co);

@@ -8,6 +8,7 @@
 // units  bytes
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <vector>
 
 #include "blocklayer/graph/drain.hpp"
@@ -21,17 +22,23 @@ namespace blocklayer {
 // Counts one request on its node for the length of a scope.
 class RequestScope {
 public:
-    RequestScope(const sim::Co& co, Node& node) : node_(node) {
+    RequestScope(const sim::Co& co, Node& node) : node_(node), fiber_(co.fiber().id) {
         if (node.drained()) [[unlikely]]
             Drain::check_request(co, node);
         node.begin_request();
     }
     RequestScope(const RequestScope&) = delete;
     RequestScope& operator=(const RequestScope&) = delete;
-    ~RequestScope() { node_.end_request(); }
+    // Throws when it ended where it should not have been.
+    ~RequestScope() noexcept(false) {
+        node_.end_request();
+        if (node_.drained() && std::uncaught_exceptions() == 0) [[unlikely]]
+            Drain::check_request_end(node_, fiber_);
+    }
 
 private:
     Node& node_;
+    const std::uint64_t fiber_;
 };
 
 // A request with its first and last block completed: [head | the caller's bytes | tail], all of

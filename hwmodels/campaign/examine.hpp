@@ -3,18 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "hwmodels/campaign/hunt.hpp"
-#include "hwmodels/campaign/workload.hpp"
 #include "sim/explore/shrink.hpp"
 
 namespace hwmodels::campaign {
-
-// The workload as something to explore; its operations are those of its guest loads.
-sim::explore::Trial trial_of(const Workload& workload);
-// What makes two failures the same: the first line, without the numbers of one run.
-std::string signature_of(std::string_view failure);
 
 struct Examined {
     bool reproduced = false;  // the run failed the same way again
@@ -27,7 +20,6 @@ struct Examined {
 };
 constexpr unsigned repeats_wanted = 1000;
 
-// The run of this workload, strategy and seed, which went wrong.
-Examined examine(const Workload& workload, Strategy strategy, std::uint64_t seed);
+Examined examine(const Hunted& hunted);
 
 }  // namespace hwmodels::campaign

@@ -28,7 +28,13 @@ public:
           id_(std::move(id)),
           random_(rig.world.rng(fmt::format("load {} {}", id_, process))),
           options_(options),
-          data_(options.longest) {}
+          data_(options.longest) {
+        // What a guest never does leaves room for the rest of what it does.
+        if (!rig.world.feature("guest reads")) options_.reads = 0;
+        if (!rig.world.feature("guest zeroes")) options_.zeroes = 0;
+        if (!rig.world.feature("guest discards")) options_.discards = 0;
+        if (!rig.world.feature("guest flushes")) options_.flushes = 0;
+    }
 
     void run(sim::Co& co) {
         for (unsigned i = 0; i < options_.operations || (options_.until && !*options_.until); ++i) {

@@ -1,48 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hwmodels/campaign/hunt.hpp"
 
+#include <map>
+
 namespace hwmodels::campaign {
 namespace {
 
-constexpr std::uint64_t picks_expected = 400;  // of a workload: where PCT puts its changes
+// How long the runs of a workload are: as long as its run 0, which is ordinary.
+sim::explore::Measured measured(const HuntOptions& options, const Workload& workload) {
+    return sim::explore::measure(trial_of(workload), options.seed, /*random_runs=*/0);
+}
 
 }  // namespace
 
-std::optional<Strategy> strategy_named(std::string_view name) {
-    if (name == "fifo") return Strategy::fifo;
-    if (name == "random") return Strategy::random;
-    if (name == "pct") return Strategy::pct;
-    if (name == "portfolio") return Strategy::portfolio;
-    return {};
+sim::explore::Trial trial_of(const Workload& workload) {
+    return [&workload](sim::explore::Attempt attempt) {
+        Verdict verdict = run_once(workload, attempt.seed, std::move(attempt.schedule));
+        return sim::explore::Verdict{.failed = !verdict.right(),
+                                     .signature = signature_of(verdict.failure),
+                                     .text = std::move(verdict.failure),
+                                     .digest = verdict.digest,
+                                     .events = verdict.events};
+    };
 }
 
-std::unique_ptr<sim::Schedule> schedule_for(Strategy strategy, std::uint64_t seed) {
-    switch (strategy) {
-    case Strategy::fifo: return sim::fifo_schedule();
-    case Strategy::random: return sim::random_schedule(seed);
-    case Strategy::pct:
-        return sim::pct_schedule(seed, 2 + static_cast<std::uint32_t>(seed % 2), picks_expected);
-    case Strategy::portfolio: break;
+std::string signature_of(std::string_view failure) {
+    std::string signature;
+    for (const char c : failure.substr(0, failure.find('\n'))) {
+        const bool digit = c >= '0' && c <= '9';
+        if (!digit || signature.empty() || signature.back() != '#') signature += digit ? '#' : c;
     }
-    constexpr Strategy in_turn[] = {Strategy::random, Strategy::pct, Strategy::random,
-                                    Strategy::fifo};
-    return schedule_for(in_turn[seed % std::size(in_turn)], seed);
+    return signature;
 }
 
-Finding hunt(Strategy strategy, std::uint64_t seed, std::uint64_t schedules_max) {
-    Finding found;
-    for (;; ++seed) {
-        for (const Workload* workload : all_workloads()) {
-            if (found.schedules == schedules_max) return found;
-            ++found.schedules;
-            Verdict verdict = run_once(*workload, seed, schedule_for(strategy, seed));
-            if (verdict.right()) continue;
-            found.workload = workload->name;
-            found.failure = std::move(verdict.failure);
-            found.seed = seed;
-            return found;
+Hunted hunt(const HuntOptions& options) {
+    struct Hunting {
+        const Workload* workload;
+        sim::explore::Trial trial;
+        sim::explore::SearchOptions search;
+    };
+    std::vector<Hunting> all;
+    for (const Workload* workload : all_workloads())
+        if (options.only == nullptr || options.only == workload)
+            all.push_back({workload,
+                           trial_of(*workload),
+                           {.seed = options.seed, .strategies = options.strategies}});
+    Hunted hunted;
+    for (std::uint64_t run = 0;; ++run)
+        for (Hunting& each : all) {
+            if (hunted.schedules == options.schedules_max) return hunted;
+            ++hunted.schedules;
+            if (run == 1) each.search.measured = measured(options, *each.workload);
+            auto found = run_batch(each.trial, each.search, run, 1).findings;
+            if (found.empty()) continue;
+            hunted.workload = each.workload;
+            hunted.finding = std::move(found.front());
+            return hunted;
         }
-    }
+}
+
+std::unique_ptr<sim::Schedule> schedule_of_run(const HuntOptions& options,
+                                               const Workload& workload, std::uint64_t run) {
+    return make_schedule(strategy_of_run(options.strategies, run), options.seed + run,
+                         run == 0 ? sim::explore::Measured() : measured(options, workload));
 }
 
 }  // namespace hwmodels::campaign

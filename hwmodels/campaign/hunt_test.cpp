@@ -20,13 +20,13 @@ TEST_CASE("hunt: known bugs are found, and found again", "[campaign]") {
     for (const char* mutant : {"S08", "S10", "S11", "qcow2: dirty tables are dropped"}) {
         INFO(mutant);
         REQUIRE(sim::set_mutant(mutant));
-        const Finding first = hunt(Strategy::portfolio, 1, 400);
-        CHECK_FALSE(first.workload.empty());
-        const Workload* workload = find_workload(first.workload);
-        REQUIRE(workload != nullptr);
-        const Verdict again =
-            run_once(*workload, first.seed, schedule_for(Strategy::portfolio, first.seed));
-        CHECK(again.failure == first.failure);
+        const HuntOptions options{*sim::explore::parse_strategies("portfolio"), 1, 400};
+        const Hunted first = hunt(options);
+        REQUIRE(first.workload != nullptr);
+        CHECK(first.finding.repeats);
+        const Verdict again = run_once(*first.workload, first.finding.seed,
+                                       schedule_of_run(options, *first.workload, first.finding.run));
+        CHECK(again.failure == first.finding.verdict.text);
     }
 }
 

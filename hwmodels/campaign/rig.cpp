@@ -32,6 +32,19 @@ T must(blocklayer::Result<T> result, std::string_view what) {
     if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
+const blocklayer::Node& below_filters(const blocklayer::Node& node) {
+    const blocklayer::Node* below = &node;
+    while (below->is_filter()) below = &below->filtered_child()->child();
+    return *below;
+}
+
+// The file a node of these options is on; empty: there is something in between.
+std::string file_of(const Value& options) {
+    const Value& file = options.at("file");
+    if (!file.is_dict() || file.at("driver") != Value("file")) return {};
+    return file.at("filename").as_string();
+}
+
 sim::ByteImage make_image(const Rig::Image& image) {
     sim::World world;
     sim::MemoryStore store;
@@ -135,12 +148,15 @@ void Rig::add_node(sim::Co& co, const std::string& name, const std::string& form
 }
 
 guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::string& model,
-                              const std::string& node, Value more) {
+                              const std::string& node, Value more, Plug how) {
     Value arguments = Value::dict({{"driver", model}, {"id", id}, {"drive", node}});
     if (more.is_dict())
         for (const auto& [key, value] : more.members()) arguments.set(key, value);
     const Value arguments_given = arguments;
-    qmp(co, "device_add", std::move(arguments));
+    if (how == Plug::cold)
+        must(machine->add_device(co, arguments, how), "a device of a machine that is built");
+    else
+        qmp(co, "device_add", std::move(arguments));
     auto opened = guest::open_disk(co, *machine, id);
     if (!opened) fail(fmt::format("disk '{}': {}", id, opened.error().text));
     auto& oracle = oracles_[node];
@@ -174,6 +190,14 @@ bool Rig::has_event(std::string_view name, const Value& members) const {
 
 void Rig::wait_event(sim::Co& co, std::string_view name, const Value& members) {
     while (!has_event(name, members)) event_came_.wait(co);
+}
+
+bool Rig::wait_job(sim::Co& co, const std::string& id, const char* status) {
+    const auto was = [&](const char* this_one) {
+        return has_event("JOB_STATUS_CHANGE", Value::dict({{"id", id}, {"status", this_one}}));
+    };
+    while (!was(status) && !was("null")) event_came_.wait(co);
+    return was(status);
 }
 
 void Rig::finish(sim::Co& co) {
@@ -224,10 +248,13 @@ void Rig::check_images(sim::Co& co) {
         if (node->spec().name == "qcow2") check_image(co, *node, errors_injected);
 }
 
-void Rig::some_time(sim::Co& co, std::uint64_t most) {
-    for (std::uint64_t left = world.rng("some time").below(most); left > 0; --left)
-        co.yield("some time");
+void Rig::arm(const std::string& file, std::initializer_list<sim::MediumFault> kinds,
+              unsigned most) {
+    world.limit_faults(most);
+    for (const sim::MediumFault kind : kinds) store.medium(file)->chosen_faults().arm(kind);
 }
+
+void Rig::disarm(const std::string& file) { store.medium(file)->chosen_faults().disarm_all(); }
 
 void Rig::verify(sim::Co& co) {
     finish(co);
@@ -271,10 +298,14 @@ void Rig::read_back(sim::Co& co, blocklayer::Node& node, guest::ContentOracle& o
 Rig::Contents Rig::contents() const {
     Contents found;
     for (const blocklayer::Node* node : layer.nodes()) {
-        if (node->spec().kind == blocklayer::DriverKind::protocol ||
+        // Filters are of the run, not of what it leaves.
+        if (node->spec().kind != blocklayer::DriverKind::format ||
             !node->options().has("node-name"))
             continue;
         Value& options = found.nodes.emplace_back(node->options());
+        if (const blocklayer::Edge* file = node->child("file");
+            file != nullptr && options.at("file").is_string())
+            options.set("file", below_filters(file->child()).name());
         // A snapshot or a commit has changed what lies below.
         if (const blocklayer::Edge* backing = node->cow_child();
             backing != nullptr && backing->child().options().has("node-name"))
@@ -283,7 +314,8 @@ Rig::Contents Rig::contents() const {
     for (const auto& [id, disk] : disks_)
         if (const Device* device = machine->find_device(id))
             if (const blocklayer::BlockBackend* backend = device->backend())
-                found.known.emplace_back(backend->node()->name(), disk->shared_oracle());
+                found.known.emplace_back(below_filters(*backend->node()).name(),
+                                         disk->shared_oracle());
     return found;
 }
 
@@ -295,6 +327,28 @@ void Rig::reopen_and_read(sim::Co& co, const Contents& contents, bool leaks_allo
         if (node->spec().name == "qcow2") check_image(co, *node, leaks_allowed);
     for (const auto& [name, oracle] : contents.known)
         read_back(co, *after.find_node(name), *oracle);
+    after.shut_down(co);
+    read_by_name(co, contents);
+}
+
+// Opens the guests' images as somebody does who knows nothing but their names: what backs them is
+// what the images themselves say.
+void Rig::read_by_name(sim::Co& co, const Contents& contents) {
+    blocklayer::BlockLayer after(world, store);
+    for (const auto& [name, oracle] : contents.known) {
+        const auto known = std::find_if(
+            contents.nodes.begin(), contents.nodes.end(),
+            [&](const Value& options) { return options.at("node-name") == Value(name); });
+        if (known == contents.nodes.end() || known->at("driver") != Value("qcow2") ||
+            file_of(*known).empty())
+            continue;
+        Value options = Value::dict({{"driver", "qcow2"},
+                                     {"node-name", name},
+                                     {"file", Value::dict({{"driver", "file"},
+                                                           {"filename", file_of(*known)}})}});
+        must(after.add_monitor_node(co, options), "opening by name");
+        read_back(co, *after.find_node(name), *oracle);
+    }
     after.shut_down(co);
 }
 

@@ -55,14 +55,16 @@ public:
     // blockdev-add of format over file, node `name` over node `name`-file.
     void add_node(sim::Co& co, const std::string& name, const std::string& format,
                   const std::string& file, Value more = {});
-    // Plugs a device in and opens the guest's disk on it. The oracle is kept by id.
+    // Plugs a device in and opens the guest's disk on it. The oracle is kept by node.
     guest::CheckedDisk& plug(sim::Co& co, const std::string& id, const std::string& model,
-                             const std::string& node, Value more = {});
+                             const std::string& node, Value more = {}, Plug how = Plug::hot);
     // device_del; the guest shuts its disk down when it hears of it. Waits until it is gone.
     void unplug(sim::Co& co, const std::string& id);
     guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
     // An event that came, or comes, with these members.
     void wait_event(sim::Co& co, std::string_view name, const Value& members);
+    // Waits until a job is there for the first time, or has ended. True: it is there.
+    bool wait_job(sim::Co& co, const std::string& id, const char* status);
     bool has_event(std::string_view name, const Value& members) const;
 
     // A fiber of the workload; finish() waits for all of them.
@@ -73,8 +75,10 @@ public:
     void finish(sim::Co& co);
     bool finished() const;
 
-    // Any number of events may happen before this goes on, below `most`; the world's choice.
-    void some_time(sim::Co& co, std::uint64_t most);
+    // From here on operations of the file may go wrong in these ways, at most so many in all: the
+    // world's choice. Then clusters may be left over.
+    void arm(const std::string& file, std::initializer_list<sim::MediumFault> kinds, unsigned most);
+    void disarm(const std::string& file);
 
     // Everything that must hold at the end: whole disks read back, jobs and requests over, counters
     // balanced, permissions as recomputed, images without damage; the same once more after closing
@@ -105,6 +109,7 @@ private:
     };
     Contents contents() const;
     void reopen_and_read(sim::Co& co, const Contents& contents, bool leaks_allowed);
+    void read_by_name(sim::Co& co, const Contents& contents);
     static void read_back(sim::Co& co, blocklayer::Node& node, guest::ContentOracle& oracle);
     void read_whole(sim::Co& co, guest::CheckedDisk& disk);
 

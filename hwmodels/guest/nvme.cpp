@@ -153,10 +153,14 @@ void NvmeDisk::cancel_all(bool canceled) {
 }
 
 Status NvmeDisk::reset(sim::Co& co) {
+    resetting_ = true;
     disable(co);
     cancel_all(true);
     drop_queues();
-    return start(co);
+    Status started = start(co);
+    resetting_ = false;
+    has_room_.wake_all();
+    return started;
 }
 
 void NvmeDisk::shut_down(sim::Co& co) {
@@ -184,7 +188,7 @@ IoResult<std::uint16_t> NvmeDisk::submit(sim::Co& co, bool admin, nvme::Command 
     while (true) {
         if (gone_) return Unexpected(Errno::no_medium);
         if (queue.submissions == 0) return Unexpected(Errno::canceled);
-        if (!queue.free.empty()) break;
+        if (!queue.free.empty() && (admin || !resetting_)) break;
         has_room_.wait(co);
     }
     command.id = queue.free.back();

@@ -79,6 +79,7 @@ private:
     std::uint64_t length_ = 0, in_flight_ = 0;
     std::uint32_t block_ = 512;
     bool gone_ = false, closing_ = false;
+    bool resetting_ = false;  // I/O waits until the controller has its queue again
     sim::WaitQueue has_room_{"slot of a guest's nvme queue"}, idle_{"guest nvme commands"};
 };
 

@@ -16,6 +16,7 @@
 #include "blocklayer/errors.hpp"
 #include "hwmodels/qdev/device.hpp"
 #include "hwmodels/virtio/queue.hpp"
+#include "sim/check.hpp"
 #include "sim/sync.hpp"
 #include "sim/world.hpp"
 
@@ -90,7 +91,10 @@ protected:
     virtual void on_driver_ok() {}
     virtual void fill_config(std::vector<std::byte>& config) = 0;
     void add_queues(std::size_t count, std::uint16_t size, sim::Thread& thread);
-    void drop_queues() { queues_.clear(); }
+    void drop_queues() {
+        INVARIANT(in_flight_ == 0);  // requests refer to their queue and to the drive
+        queues_.clear();
+    }
     sim::Thread& thread() const { return *thread_; }
     // Requests between pop and completion; those of an earlier epoch complete into nothing.
     std::uint64_t epoch() const { return epoch_; }

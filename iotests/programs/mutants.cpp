@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // blockstep-mutants: switches one known bug on and hunts for it with ordinary workloads.
 //
-//     blockstep-mutants list                               names of all mutants, one a line
-//     blockstep-mutants hunt MUTANT STRATEGY SEED RUNS     one JSON object; MUTANT "" is none
-//     blockstep-mutants examine MUTANT STRATEGY SEED RUNS  hunts, then shrinks and explains
-//     blockstep-mutants run MUTANT WORKLOAD STRATEGY SEED  one run; prints what went wrong
+//     blockstep-mutants list                                 names of all mutants, one a line
+//     blockstep-mutants workloads                            names of all workloads
+//     blockstep-mutants hunt MUTANT STRATEGIES SEED RUNS [WORKLOAD]
+//                                        one JSON object; MUTANT "" is none
+//     blockstep-mutants examine MUTANT STRATEGIES SEED RUNS [WORKLOAD]
+//                                        hunts, then shrinks and explains
+//     blockstep-mutants run MUTANT STRATEGIES SEED RUN WORKLOAD
+//                                        that run of such a hunt; prints what went wrong
 //
 // Exit status: 0; 2 when the words are wrong or the build has no mutants.
 #include <fmt/format.h>
@@ -14,7 +18,6 @@
 #include <string_view>
 
 #include "hwmodels/campaign/examine.hpp"
-#include "hwmodels/campaign/hunt.hpp"
 #include "sim/mutant.hpp"
 
 namespace {
@@ -23,9 +26,10 @@ using namespace hwmodels::campaign;
 
 int usage() {
     std::fputs(
-        "usage: blockstep-mutants list | hunt MUTANT STRATEGY SEED RUNS |\n"
-        "       examine MUTANT STRATEGY SEED RUNS |\n"
-        "       run MUTANT WORKLOAD STRATEGY SEED\n",
+        "usage: blockstep-mutants list | workloads |\n"
+        "       hunt MUTANT STRATEGIES SEED RUNS [WORKLOAD] |\n"
+        "       examine MUTANT STRATEGIES SEED RUNS [WORKLOAD] |\n"
+        "       run MUTANT STRATEGIES SEED RUN WORKLOAD\n",
         stderr);
     return 2;
 }
@@ -56,60 +60,72 @@ bool switch_on(std::string_view mutant) {
     return false;
 }
 
-int run_one(std::string_view mutant, std::string_view name, std::string_view strategy_name,
-            std::string_view seed_text) {
-    const Workload* workload = find_workload(name);
-    const auto strategy = strategy_named(strategy_name);
-    std::uint64_t seed = 0;
-    if (workload == nullptr || !strategy || !parse(seed_text, seed)) return usage();
-    if (!switch_on(mutant)) return 2;
-    const Verdict verdict = run_once(*workload, seed, schedule_for(*strategy, seed));
+struct Words {
+    std::string_view mutant, strategies, seed, runs, workload;
+};
+
+// False: the words are wrong, and why was said.
+bool understand(const Words& words, HuntOptions& options) {
+    auto parsed = sim::explore::parse_strategies(words.strategies);
+    if (!parsed) {
+        std::fprintf(stderr, "blockstep-mutants: %s\n", parsed.error().c_str());
+        return false;
+    }
+    options.strategies = *std::move(parsed);
+    if (!words.workload.empty()) options.only = find_workload(words.workload);
+    const bool right = parse(words.seed, options.seed) &&
+                       parse(words.runs, options.schedules_max) &&
+                       (words.workload.empty() || options.only != nullptr);
+    if (!right) usage();
+    return right && switch_on(words.mutant);
+}
+
+int run_one(const Words& words) {
+    HuntOptions options;
+    if (!understand(words, options)) return 2;
+    const std::uint64_t run = options.schedules_max;
+    const Verdict verdict = run_once(*options.only, options.seed + run,
+                                     schedule_of_run(options, *options.only, run));
     fmt::print("{}\n", verdict.right() ? "all was right" : verdict.failure);
     return 0;
 }
 
-int hunt_for(std::string_view mutant, std::string_view strategy_name, std::string_view seed_text,
-             std::string_view runs_text) {
-    const auto strategy = strategy_named(strategy_name);
-    std::uint64_t seed = 0, runs = 0;
-    if (!strategy || !parse(seed_text, seed) || !parse(runs_text, runs)) return usage();
-    if (!switch_on(mutant)) return 2;
-    const Finding found = hunt(*strategy, seed, runs);
-    fmt::print(
-        "{{\"id\": \"{}\", \"killed\": {}, \"schedules\": {}, "
-        "\"workload\": \"{}\", \"seed\": {}, \"failure\": \"{}\"}}\n",
-        escaped(mutant), !found.workload.empty(), found.schedules, escaped(found.workload),
-        found.seed, escaped(std::string_view(found.failure).substr(0, found.failure.find('\n'))));
-    return 0;
+std::string first_line(std::string_view text) { return escaped(text.substr(0, text.find('\n'))); }
+
+// What a hunt found, as members of a JSON object.
+std::string told(std::string_view mutant, const Hunted& hunted) {
+    const std::string begun =
+        fmt::format("\"id\": \"{}\", \"killed\": {}, \"schedules\": {}", escaped(mutant),
+                    hunted.workload != nullptr, hunted.schedules);
+    if (hunted.workload == nullptr) return begun;
+    const sim::explore::Finding& finding = hunted.finding;
+    return fmt::format(
+        "{}, \"workload\": \"{}\", \"strategy\": \"{}\", \"run\": {}, \"seed\": {}, "
+        "\"failure\": \"{}\"",
+        begun, escaped(hunted.workload->name), finding.strategy, finding.run, finding.seed,
+        first_line(finding.verdict.text));
 }
 
-int examine_one(std::string_view mutant, std::string_view strategy_name,
-                std::string_view seed_text, std::string_view runs_text) {
-    const auto strategy = strategy_named(strategy_name);
-    std::uint64_t seed = 0, runs = 0;
-    if (!strategy || !parse(seed_text, seed) || !parse(runs_text, runs)) return usage();
-    if (!switch_on(mutant)) return 2;
-    const Finding found = hunt(*strategy, seed, runs);
-    if (found.workload.empty()) {
-        fmt::print("{{\"id\": \"{}\", \"killed\": false, \"schedules\": {}}}\n", escaped(mutant),
-                   found.schedules);
-        return 0;
-    }
-    const Examined told = examine(*find_workload(found.workload), *strategy, found.seed);
-    const auto sizes = [](const sim::explore::Sizes& s) {
-        return fmt::format(
-            "{{\"operations\": {}, \"faults\": {}, \"values\": {}, \"moves\": {}}}", s.operations,
-            s.faults, s.values, s.moves);
-    };
-    fmt::print(
-        "{{\"id\": \"{}\", \"killed\": true, \"schedules\": {}, \"workload\": \"{}\", "
-        "\"seed\": {}, \"reproduced\": {}, \"repeats\": {}, \"repeats_wanted\": {}, "
-        "\"before\": {}, \"after\": {}, \"runs\": {}, \"critical\": \"{}\", \"step\": {}, "
-        "\"failure\": \"{}\"}}\n",
-        escaped(mutant), found.schedules, escaped(found.workload), found.seed, told.reproduced,
-        told.repeats, repeats_wanted, sizes(told.before), sizes(told.after), told.runs,
-        escaped(told.critical), told.step,
-        escaped(std::string_view(told.failure).substr(0, told.failure.find('\n'))));
+std::string told(const sim::explore::Sizes& s) {
+    return fmt::format("{{\"operations\": {}, \"faults\": {}, \"values\": {}, \"moves\": {}}}",
+                       s.operations, s.faults, s.values, s.moves);
+}
+
+std::string told(const Examined& examined) {
+    return fmt::format(
+        "\"reproduced\": {}, \"repeats\": {}, \"repeats_wanted\": {}, \"before\": {}, "
+        "\"after\": {}, \"runs\": {}, \"critical\": \"{}\", \"step\": {}",
+        examined.reproduced, examined.repeats, repeats_wanted, told(examined.before),
+        told(examined.after), examined.runs, escaped(examined.critical), examined.step);
+}
+
+int hunt_for(const Words& words, bool and_examine) {
+    HuntOptions options;
+    if (!understand(words, options)) return 2;
+    const Hunted hunted = hunt(options);
+    std::string text = told(words.mutant, hunted);
+    if (and_examine && hunted.workload != nullptr) text += ", " + told(examine(hunted));
+    fmt::print("{{{}}}\n", text);
     return 0;
 }
 
@@ -121,9 +137,13 @@ int main(int argc, char** argv) {
         for (const std::string& name : sim::all_mutants()) std::puts(name.c_str());
         return 0;
     }
-    if (command == "hunt" && argc == 6) return hunt_for(argv[2], argv[3], argv[4], argv[5]);
-    if (command == "examine" && argc == 6)
-        return examine_one(argv[2], argv[3], argv[4], argv[5]);
-    if (command == "run" && argc == 6) return run_one(argv[2], argv[3], argv[4], argv[5]);
+    if (command == "workloads" && argc == 2) {
+        for (const Workload* workload : all_workloads()) std::puts(workload->name.c_str());
+        return 0;
+    }
+    if (argc != 6 && argc != 7) return usage();
+    const Words words{argv[2], argv[3], argv[4], argv[5], argc == 7 ? argv[6] : ""};
+    if (command == "hunt" || command == "examine") return hunt_for(words, command == "examine");
+    if (command == "run" && argc == 7) return run_one(words);
     return usage();
 }

@@ -101,11 +101,10 @@ Expected<std::vector<Strategy>, std::string> parse_strategies(std::string_view t
     }
 }
 
-Measured measure(const Trial& trial, std::uint64_t seed) {
-    constexpr std::uint64_t probes = 3;
+Measured measure(const Trial& trial, std::uint64_t seed, std::uint64_t random_runs) {
     Measured measured;
     trial({seed, std::make_unique<Counter>(fifo_schedule(), measured)});
-    for (std::uint64_t i = 1; i <= probes; ++i)
+    for (std::uint64_t i = 1; i <= random_runs; ++i)
         trial({seed + i, std::make_unique<Counter>(random_schedule(seed + i), measured)});
     return measured;
 }

@@ -30,7 +30,7 @@ struct Measured {
     std::uint64_t runnables = 1;  // that took part in one
 };
 // From one run in line and a few at random.
-Measured measure(const Trial& trial, std::uint64_t seed);
+Measured measure(const Trial& trial, std::uint64_t seed, std::uint64_t random_runs = 3);
 
 // Run 0 of every search is first in, first out.
 const Strategy& strategy_of_run(const std::vector<Strategy>& strategies, std::uint64_t run);

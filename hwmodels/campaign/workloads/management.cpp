@@ -24,14 +24,21 @@ void load(Rig& rig, unsigned processes, const LoadOptions& options) {
 void snapshots(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
     load(rig, 3, {.operations = 10, .area = 24 * KiB});
+    std::string top = "disk", top_file = "disk.raw", top_format = "raw";
     for (int i = 0; i < 2; ++i) {
-        const std::string overlay = "overlay" + std::to_string(i);
-        rig.image({.file = overlay + ".qcow2", .format = "qcow2", .size = 64 * KiB});
-        rig.add_node(co, overlay, "qcow2", overlay + ".qcow2",
+        if (!rig.world.keep("snapshot")) continue;
+        const std::string overlay = "overlay" + std::to_string(i), file = overlay + ".qcow2";
+        rig.image({.file = file,
+                   .format = "qcow2",
+                   .size = 64 * KiB,
+                   .create = Value::dict({{"backing-file", top_file}, {"backing-fmt", top_format}})});
+        rig.add_node(co, overlay, "qcow2", file,
                      Value::dict({{"backing", nullptr}, {"discard", "unmap"}}));
-        rig.some_time(co, 20);
-        rig.qmp(co, "blockdev-snapshot",
-                Value::dict({{"node", i == 0 ? "disk" : "overlay0"}, {"overlay", overlay}}));
+        co.moment("snapshot", 20);
+        rig.qmp(co, "blockdev-snapshot", Value::dict({{"node", top}, {"overlay", overlay}}));
+        top = overlay;
+        top_file = file;
+        top_format = "qcow2";
     }
     rig.verify(co);
 }
@@ -40,9 +47,10 @@ void stop_and_cont(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
     load(rig, 3, {.operations = 10, .area = 24 * KiB});
     for (int i = 0; i < 3; ++i) {
-        rig.some_time(co, 20);
+        if (!rig.world.keep("stop and cont")) continue;
+        co.moment("stop", 20);
         rig.qmp(co, "stop");
-        rig.some_time(co, 5);
+        co.moment("cont", 5);
         rig.qmp(co, "cont");
     }
     rig.verify(co);
@@ -54,7 +62,8 @@ void resets(Rig& rig, sim::Co& co) {
     options.errors_allowed = true;
     load(rig, 3, options);
     for (int i = 0; i < 2; ++i) {
-        rig.some_time(co, 30);
+        if (!rig.world.keep("reset of the disk")) continue;
+        co.moment("reset of the disk", 30);
         auto& disk = dynamic_cast<guest::VirtioBlk&>(rig.disk("d").disk());
         if (!disk.reset(co)) Rig::fail("the guest cannot start its disk again");
     }
@@ -64,10 +73,11 @@ void resets(Rig& rig, sim::Co& co) {
 void unplugging(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
     for (int i = 0; i < 2; ++i) {
+        if (!rig.world.keep("unplugging")) continue;
         LoadOptions options{.operations = 6, .area = 24 * KiB};
         options.errors_allowed = true;
         load(rig, 2, options);
-        rig.some_time(co, 30);
+        co.moment("unplugging", 30);
         rig.unplug(co, "d");
         rig.finish(co);
         rig.plug(co, "d", "virtio-blk-pci", "disk");
@@ -81,7 +91,7 @@ void unplugging_by_reset(Rig& rig, sim::Co& co) {
     LoadOptions options{.operations = 6, .area = 24 * KiB};
     options.errors_allowed = true;
     load(rig, 3, options);
-    rig.some_time(co, 30);
+    co.moment("unplugging", 30);
     rig.qmp(co, "device_del", Value::dict({{"id", "d"}}));
     rig.qmp(co, "system_reset");
     rig.wait_event(co, "DEVICE_DELETED", Value::dict({{"device", "d"}}));
@@ -95,11 +105,7 @@ void host_full(Rig& rig, sim::Co& co) {
     rig.image({.file = "disk.raw", .format = "raw", .size = 64 * KiB});
     rig.add_node(co, "disk", "raw", "disk.raw");
     rig.plug(co, "d", "virtio-blk-pci", "disk", Value::dict({{"werror", "stop"}}));
-    rig.store.medium("disk.raw")
-        ->add_fault({.op = sim::HostOp::write,
-                     .skip = rig.world.rng("host full").below(12),
-                     .times = 1 + rig.world.rng("host full").below(2),
-                     .error = sim::Errno::no_space});
+    rig.arm("disk.raw", {sim::MediumFault::no_space}, 3);
     load(rig, 3, {.operations = 8, .area = 24 * KiB, .zeroes = 0, .discards = 0});
     while (!rig.finished()) {
         co.sleep(sim::microseconds(1));
@@ -120,7 +126,7 @@ void growing(Rig& rig, sim::Co& co) {
     rig.add_node(co, "disk", "qcow2", "disk.qcow2");
     guest::CheckedDisk& disk = rig.plug(co, "d", "virtio-blk-pci", "disk");
     load(rig, 2, {.operations = 8, .area = 24 * KiB});
-    rig.some_time(co, 20);
+    co.moment("resize", 20);
     const auto begun = disk.oracle().begin_zeroes(24 * KiB, 40 * KiB);
     rig.qmp(co, "block_resize", Value::dict({{"node-name", "disk"}, {"size", 64 * KiB}}));
     disk.oracle().end_change(begun, 24 * KiB, 40 * KiB, true);
@@ -131,22 +137,31 @@ void growing(Rig& rig, sim::Co& co) {
 void diamond(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
     rig.unplug(co, "d");
-    sim::RandomStream& random = rig.world.rng("diamond");
     const auto filter = [&](const std::string& name, const std::string& file) {
         rig.qmp(co, "blockdev-add",
                 Value::dict({{"driver", "raw"}, {"node-name", name}, {"file", file}}));
     };
-    const bool swapped = random.chance(1, 2);
+    const auto put_on = [&](const char* name, const char* file) {
+        const Value options =
+            Value::dict({{"driver", "raw"}, {"node-name", name}, {"file", file}});
+        rig.qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({options})}}));
+    };
+    const bool swapped = rig.world.choose(2, "second filter first") == 1;
     filter(swapped ? "f2" : "f1", "disk");
     filter(swapped ? "f1" : "f2", "disk");
     filter("top", "f1");
     rig.plug(co, "d", "virtio-blk-pci", "top");
     load(rig, 2, {.operations = 6, .area = 24 * KiB, .discards = 0});
+    if (rig.world.keep("one more layer below both")) {
+        co.moment("one more layer", 10);
+        rig.qmp(co, "blockdev-add",
+                Value::dict({{"driver", "copy-on-read"}, {"node-name", "late"}, {"file", "disk"}}));
+        put_on("f2", "late");
+        put_on("f1", "late");
+    }
     for (const char* next : {"f2", "f1", "f2"}) {
-        rig.some_time(co, 10);
-        const Value options =
-            Value::dict({{"driver", "raw"}, {"node-name", "top"}, {"file", next}});
-        rig.qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({options})}}));
+        co.moment("the writer moves", 10);
+        put_on("top", next);
     }
     // A second writer is refused, and leaves no trace.
     const auto graph = [&] { return rig.qmp(co, "x-debug-query-block-graph"); };

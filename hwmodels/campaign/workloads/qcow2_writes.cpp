@@ -16,12 +16,10 @@ constexpr std::uint64_t small_cluster = 512, small_l2_bytes = 32 * KiB;
 constexpr blocklayer::LayerLimits tiny{.qcow2_l2_cache_bytes = 2 * small_cluster,
                                        .qcow2_refcount_cache_bytes = 2 * small_cluster};
 
-void set_up(Rig& rig, sim::Co& co, std::uint64_t size, Value device = {},
-            std::uint64_t cluster_bytes = cluster) {
-    rig.image({.file = "disk.qcow2",
-               .format = "qcow2",
-               .size = size,
-               .create = Value::dict({{"cluster-size", cluster_bytes}})});
+void set_up(Rig& rig, sim::Co& co, std::uint64_t size, Value device = {}, Value create = {}) {
+    if (!create.is_dict()) create = Value::dict({{"cluster-size", cluster}});
+    rig.image(
+        {.file = "disk.qcow2", .format = "qcow2", .size = size, .create = std::move(create)});
     rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"discard", "unmap"}}));
     rig.plug(co, "d", "virtio-blk-pci", "disk", std::move(device));
 }
@@ -37,7 +35,7 @@ void alone(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
-void over_backing(Rig& rig, sim::Co& co) {
+guest::CheckedDisk& set_up_over_backing(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.qcow2", .format = "qcow2", .size = 32 * KiB, .filled = 1});
     rig.image({.file = "disk.qcow2",
                .format = "qcow2",
@@ -49,7 +47,27 @@ void over_backing(Rig& rig, sim::Co& co) {
     guest::CheckedDisk& disk = rig.plug(co, "d", "virtio-blk-pci", "disk");
     std::vector<std::byte> first(64 * KiB);  // teaches the oracle what was there
     if (!disk.read(co, 0, first)) Rig::fail("the first read failed");
+    return disk;
+}
+
+void over_backing(Rig& rig, sim::Co& co) {
+    set_up_over_backing(rig, co);
     load(rig, 3, {.operations = 8, .area = 48 * KiB, .longest = 6 * KiB});
+    rig.verify(co);
+}
+
+void over_backing_power_cut(Rig& rig, sim::Co& co) {
+    set_up_over_backing(rig, co);
+    load(rig, 2, {.operations = 12, .area = 24 * KiB, .discards = 2, .flushes = 2});
+    co.moment("power cut", 150);
+    rig.cut_power_and_verify(co);
+}
+
+// Much is freed and taken again, while others still read it.
+void crowded(Rig& rig, sim::Co& co) {
+    set_up(rig, co, 16 * KiB, {}, Value::dict({{"cluster-size", small_cluster}}));
+    load(rig, 4,
+         {.operations = 10, .area = 4 * KiB, .longest = 2 * KiB, .reads = 5, .discards = 4});
     rig.verify(co);
 }
 
@@ -63,19 +81,25 @@ constexpr LoadOptions scattered{.operations = 14,
                                 .zeroes = 4,
                                 .discards = 3};
 
+// With 64 bits for each refcount a block of them describes 32 KiB as well.
+Value small_clusters(Rig& rig) {
+    return Value::dict({{"cluster-size", small_cluster},
+                        {"refcount-bits", rig.world.choose(2, "wide refcounts") == 0 ? 16 : 64}});
+}
+
 void tiny_caches(Rig& rig, sim::Co& co) {
-    set_up(rig, co, 8 * small_l2_bytes, {}, small_cluster);
+    set_up(rig, co, 8 * small_l2_bytes, {}, small_clusters(rig));
     load(rig, 3, scattered);
     rig.verify(co);
 }
 
 void tiny_caches_power_cut(Rig& rig, sim::Co& co) {
-    set_up(rig, co, 8 * small_l2_bytes, {}, small_cluster);
+    set_up(rig, co, 8 * small_l2_bytes, {}, small_clusters(rig));
     LoadOptions options = scattered;
     options.flushes = 2;
     options.discards = 4;
     load(rig, 2, options);
-    rig.some_time(co, 250);
+    co.moment("power cut", 250);
     rig.cut_power_and_verify(co);
 }
 
@@ -90,45 +114,45 @@ void backing_errors(Rig& rig, sim::Co& co) {
              {{"cluster-size", cluster}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
     rig.add_node(co, "disk", "qcow2", "disk.qcow2");
     rig.plug(co, "d", "virtio-blk-pci", "disk");
-    sim::MemoryMedium& base = *rig.store.medium("base.raw");
-    base.add_fault({.op = sim::HostOp::read,
-                    .skip = rig.world.rng("backing errors").below(6),
-                    .times = 1 + rig.world.rng("backing errors").below(3)});
+    rig.arm("base.raw", {sim::MediumFault::error}, 3);
     LoadOptions options{.operations = 6, .area = 16 * KiB, .longest = 2 * KiB};
     options.errors_allowed = true;
     load(rig, 3, options);
     rig.finish(co);
-    base.clear_faults();
+    rig.disarm("base.raw");
     rig.verify(co);
 }
 
 void host_errors(Rig& rig, sim::Co& co) {
-    set_up(rig, co, 64 * KiB);
+    set_up(rig, co, 64 * KiB, Value::dict({{"werror", "report"}}));
     rig.errors_injected = true;
-    sim::RandomStream& random = rig.world.rng("host errors");
-    sim::MemoryMedium& medium = *rig.store.medium("disk.qcow2");
-    for (int i = 0; i < 2; ++i)
-        medium.add_fault({.op = sim::HostOp::write, .skip = random.below(12)});
+    // Writes only: after a flush that failed no later one can succeed.
+    rig.arm("disk.qcow2", {sim::MediumFault::no_space, sim::MediumFault::torn}, 2);
     LoadOptions options{.operations = 6, .area = 16 * KiB};
     options.errors_allowed = true;
     load(rig, 3, options);
     rig.finish(co);
-    medium.clear_faults();
+    rig.disarm("disk.qcow2");
     rig.verify(co);
 }
 
 void power_cut(Rig& rig, sim::Co& co) {
-    const bool write_through = rig.world.rng("configuration").chance(1, 4);
+    const bool write_through = rig.world.choose(4, "no write cache") == 1;
     set_up(rig, co, 64 * KiB,
            write_through ? Value::dict({{"write-cache", "off"}}) : Value::dict());
     load(rig, 2, {.operations = 12, .area = 24 * KiB, .discards = 2, .flushes = 2});
-    rig.some_time(co, 120);
+    co.moment("power cut", 150);
     rig.cut_power_and_verify(co);
 }
 
 const WorkloadRegistration writes({.name = "qcow2 writes", .run = alone});
 const WorkloadRegistration backing({.name = "qcow2 writes over a backing file",
                                     .run = over_backing});
+const WorkloadRegistration backing_cut({.name = "qcow2 writes over a backing file, power cut",
+                                        .run = over_backing_power_cut,
+                                        .cache = sim::WriteCache::volatile_});
+const WorkloadRegistration crowd({.name = "qcow2 writes and discards in a small place",
+                                  .run = crowded});
 const WorkloadRegistration scarce({.name = "qcow2 writes with tiny caches",
                                    .run = tiny_caches,
                                    .limits = tiny});

@@ -12,7 +12,7 @@ import subprocess
 
 from blockstep.commands import CommandError, program_path
 
-STRATEGIES = ("fifo", "random", "pct", "portfolio")
+STRATEGIES = ("fifo", "random", "few:2", "pct:3", "swarm", "portfolio")
 
 
 def add_arguments(parser) -> None:
@@ -21,7 +21,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON array of rows")
     parser.add_argument("--runs", type=int, default=100_000, metavar="N",
                         help="give a mutant up after this many runs (default 100000)")
-    parser.add_argument("--strategy", choices=STRATEGIES, default="portfolio")
+    parser.add_argument("--strategy", default="portfolio", metavar="S",
+                        help="as of explore (default portfolio)")
     parser.add_argument("--seed", type=int, default=1, help="of the first run (default 1)")
     parser.add_argument("--examine", action="store_true",
                         help="also shrink, explain and repeat what was found")

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// Images that are merged while the guest writes: snapshots are taken, then one is committed into
+// what lies below, or the disk pulls up what it stands on. Disks grow, hosts have errors.
+#include "hwmodels/campaign/guest_load.hpp"
+#include "hwmodels/campaign/workload.hpp"
+
+namespace hwmodels::campaign {
+namespace {
+
+constexpr std::uint64_t KiB = 1024;
+constexpr std::uint64_t base_bytes = 32 * KiB, disk_bytes = 64 * KiB;
+constexpr blocklayer::LayerLimits narrow{.job_slots = 2, .job_chunk_bytes = 4 * KiB};
+
+void some_load(Rig& rig, unsigned process, unsigned operations, const bool* until = nullptr) {
+    start_load(rig, "d", process,
+               {.operations = operations, .area = 24 * KiB, .discards = 2, .until = until});
+}
+
+void add_image(Rig& rig, sim::Co& co, const std::string& name, std::uint64_t size,
+               const std::string& backing = "") {
+    Value create = Value::dict({{"cluster-size", 4 * KiB}});
+    if (!backing.empty()) {
+        create.set("backing-file", backing + ".img");
+        create.set("backing-fmt", "qcow2");
+    }
+    rig.image({.file = name + ".img",
+               .format = "qcow2",
+               .size = size,
+               .create = create,
+               .filled = backing.empty() ? 1u : 0u});
+    rig.add_node(co, name, "qcow2", name + ".img",
+                 Value::dict({{"discard", "unmap"}, {"backing", nullptr}}));
+}
+
+// base <- middle <- disk, all of them written to by the guest in its time.
+void take_snapshots(Rig& rig, sim::Co& co) {
+    const bool grown = rig.world.choose(2, "the disk grew") == 1;
+    add_image(rig, co, "base", grown ? base_bytes : disk_bytes);
+    rig.plug(co, "d", "virtio-blk-pci", "base");
+    std::vector<std::byte> first(base_bytes);  // teaches the oracle what was there
+    guest::CheckedDisk& disk = rig.disk("d");
+    if (!disk.read(co, 0, first)) Rig::fail("the first read failed");
+    const char* top = "base";
+    for (const char* next : {"middle", "disk"}) {
+        some_load(rig, 0, 3);
+        rig.finish(co);
+        add_image(rig, co, next, disk_bytes, top);
+        rig.qmp(co, "blockdev-snapshot", Value::dict({{"node", top}, {"overlay", next}}));
+        top = next;
+    }
+}
+
+void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_complete) {
+    bool done = false;
+    some_load(rig, 1, 6, &done);
+    some_load(rig, 2, 6, &done);
+    arguments.set("job-id", "j");
+    co.moment("start of the job", 20);
+    rig.qmp(co, command, std::move(arguments));
+    if (to_complete && rig.wait_job(co, "j", "ready")) {
+        co.moment("completion", 30);
+        rig.qmp(co, "job-complete", Value::dict({{"id", "j"}}));
+    }
+    rig.wait_job(co, "j", "null");
+    done = true;
+    rig.verify(co);
+}
+
+void active_commit(Rig& rig, sim::Co& co) {
+    take_snapshots(rig, co);
+    merge(rig, co, "block-commit", Value::dict({{"device", "disk"}, {"base-node", "base"}}), true);
+}
+
+void middle_commit(Rig& rig, sim::Co& co) {
+    take_snapshots(rig, co);
+    merge(rig, co, "block-commit",
+          Value::dict({{"device", "disk"}, {"base-node", "base"}, {"top-node", "middle"}}), false);
+}
+
+// Errors of the base stop the job, or are passed over until they are gone.
+void middle_commit_with_errors(Rig& rig, sim::Co& co) {
+    take_snapshots(rig, co);
+    rig.arm("base.img", {sim::MediumFault::torn, sim::MediumFault::no_space}, 2);
+    rig.errors_injected = true;
+    const bool stops = rig.world.choose(2, "error action") == 0;
+    rig.spawn("administrator", [&rig](sim::Co& inner) {
+        const Value ended = Value::dict({{"id", "j"}, {"status", "null"}});
+        while (!rig.has_event("JOB_STATUS_CHANGE", ended)) {
+            inner.sleep(sim::milliseconds(20));
+            (void)rig.try_qmp(inner, "block-job-resume", Value::dict({{"device", "j"}}))
+                .has_value();
+        }
+    });
+    bool done = false;
+    LoadOptions options{.operations = 6, .area = 24 * KiB, .until = &done};
+    options.errors_allowed = true;
+    start_load(rig, "d", 1, options);
+    rig.qmp(co, "block-commit",
+            Value::dict({{"job-id", "j"},
+                         {"device", "disk"},
+                         {"base-node", "base"},
+                         {"top-node", "middle"},
+                         {"on-error", stops ? "stop" : "ignore"}}));
+    rig.wait_job(co, "j", "null");
+    done = true;
+    rig.finish(co);
+    rig.disarm("base.img");
+    rig.verify(co);
+}
+
+void streamed(Rig& rig, sim::Co& co) {
+    take_snapshots(rig, co);
+    Value arguments = Value::dict({{"device", "disk"}});
+    if (rig.world.choose(2, "down to the base") == 1) arguments.set("base-node", "base");
+    merge(rig, co, "block-stream", std::move(arguments), false);
+}
+
+const WorkloadRegistration all[] = {
+    WorkloadRegistration(
+        {.name = "active commit under load", .run = active_commit, .limits = narrow}),
+    WorkloadRegistration({.name = "commit of a middle image under load",
+                          .run = middle_commit,
+                          .limits = narrow}),
+    WorkloadRegistration({.name = "commit of a middle image with host errors",
+                          .run = middle_commit_with_errors,
+                          .limits = narrow}),
+    WorkloadRegistration({.name = "stream under load", .run = streamed, .limits = narrow}),
+};
+
+}  // namespace
+}  // namespace hwmodels::campaign
