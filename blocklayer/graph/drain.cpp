@@ -139,8 +139,7 @@ bool Drain::busy(const Node& first) {
         const Node& node = *to_visit.back();
         to_visit.pop_back();
         if (std::exchange(node.mark_, mark) == mark) continue;
-        if (node.in_flight_ > 0 && !sim::mutant<"drain: a node's own requests do not count">())
-            return true;
+        if (node.in_flight_ > 0) return true;
         for (const Edge* user : node.parents_) {
             if (const Node* parent = user->parent().as_node())
                 to_visit.push_back(parent);

@@ -70,7 +70,7 @@ Status RequestLayer::truncate(sim::Co& co, Node& node, std::uint64_t size, bool 
     // A longer backing file must not show through in what was added.
     const Edge* backing = node.cow_child();
     if (size > old && backing != nullptr && backing->child().length() > old &&
-        !sim::mutant<"requests: a longer backing file shows through">()) {
+        !sim::mutant<"resize: a longer backing file shows through">()) {
         const std::uint64_t end = std::min(backing->child().length(), node.length());
         const IoStatus zeroed = zero_blocks(co, node, old, end - old, {});
         if (!zeroed) return with_errno("Failed to zero out new area", zeroed.error());

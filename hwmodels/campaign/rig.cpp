@@ -8,6 +8,7 @@
 
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/graph/drain.hpp"
+#include "blocklayer/jobs/job.hpp"
 #include "blocklayer/monitor/command.hpp"
 #include "hwmodels/guest/open_disk.hpp"
 #include "sim/check.hpp"
@@ -108,6 +109,7 @@ Rig::Rig(RigOptions options)
     : world(std::move(options.world)), store(options.cache), layer(world, store, options.layer) {
     machine = &Machine::of(layer);
     layer.add_event_sink([this](const blocklayer::QmpEvent& event) {
+        check_event(event);
         events.push_back(event);
         event_came_.wake_all();
     });
@@ -128,7 +130,9 @@ void Rig::image(const Image& image) {
 }
 
 blocklayer::Result<Value> Rig::try_qmp(sim::Co& co, std::string_view command, Value arguments) {
-    return blocklayer::execute(co, layer, command, arguments);
+    auto result = blocklayer::execute(co, layer, command, arguments);
+    note_lengths();
+    return result;
 }
 
 Value Rig::qmp(sim::Co& co, std::string_view command, Value arguments) {
@@ -178,6 +182,36 @@ void Rig::unplug(sim::Co& co, const std::string& id) {
     std::erase_if(events, [](const auto& event) { return event.name == "DEVICE_DELETED"; });
 }
 
+// A job that its user has paused goes on when the user says so, or is cancelled.
+void Rig::check_event(const blocklayer::QmpEvent& event) {
+    if (event.name != "JOB_STATUS_CHANGE") return;
+    const std::string& status = event.data.at("status").as_string();
+    if (status != "running" && status != "ready") return;
+    const std::string& id = event.data.at("id").as_string();
+    const auto before = std::find_if(events.rbegin(), events.rend(), [&](const auto& earlier) {
+        return earlier.name == event.name && earlier.data.at("id") == Value(id);
+    });
+    if (before == events.rend()) return;
+    const std::string& old = before->data.at("status").as_string();
+    const blocklayer::Job* job = layer.jobs().find(id);
+    if ((old == "paused" || old == "standby") && job != nullptr && job->user_paused() &&
+        !job->is_cancelled())
+        fail(fmt::format("job '{}' goes on although its user has paused it", id));
+}
+
+// A guest's disk never gets shorter, whatever node it comes to be on.
+void Rig::note_lengths() {
+    for (const auto& [id, disk] : disks_) {
+        const Device* device = machine->find_device(id);
+        if (device == nullptr || device->backend() == nullptr) continue;
+        std::uint64_t& longest = lengths_[id];
+        const std::uint64_t length = device->backend()->length();
+        if (length < longest)
+            fail(fmt::format("disk '{}' had {} bytes and has {}", id, longest, length));
+        longest = length;
+    }
+}
+
 bool Rig::has_event(std::string_view name, const Value& members) const {
     return std::any_of(events.begin(), events.end(), [&](const blocklayer::QmpEvent& event) {
         if (event.name != name) return false;
@@ -208,6 +242,17 @@ void Rig::finish(sim::Co& co) {
 bool Rig::finished() const {
     return std::all_of(fibers_.begin(), fibers_.end(),
                        [](const sim::FiberRef& fiber) { return fiber.get() == nullptr; });
+}
+
+void Rig::learn(sim::Co& co, const std::string& id) { read_whole(co, disk(id)); }
+
+void Rig::remove_file(const std::string& file) {
+    if (!store.remove(file)) fail(fmt::format("'{}' cannot be removed", file));
+}
+
+void Rig::slow(const std::string& file, unsigned most) {
+    store.medium(file)->chosen_faults().set_wait(sim::milliseconds(2));
+    arm(file, {sim::MediumFault::slow}, most);
 }
 
 void Rig::read_whole(sim::Co& co, guest::CheckedDisk& disk) {
@@ -265,6 +310,7 @@ void Rig::verify(sim::Co& co) {
             fail(fmt::format("disk '{}': the last flush failed", id));
         read_whole(co, *disk);
     }
+    note_lengths();
     const Contents last = contents();
     for (const auto& [id, disk] : disks_) {
         disk->shut_down(co);
@@ -304,8 +350,13 @@ Rig::Contents Rig::contents() const {
             continue;
         Value& options = found.nodes.emplace_back(node->options());
         if (const blocklayer::Edge* file = node->child("file");
-            file != nullptr && options.at("file").is_string())
-            options.set("file", below_filters(file->child()).name());
+            file != nullptr && options.at("file").is_string()) {
+            const blocklayer::Node& below = below_filters(file->child());
+            if (below.spec().kind == blocklayer::DriverKind::protocol)
+                options.set("file", below.options());
+            else
+                options.set("file", below.name());
+        }
         // A snapshot or a commit has changed what lies below.
         if (const blocklayer::Edge* backing = node->cow_child();
             backing != nullptr && backing->child().options().has("node-name"))

@@ -67,6 +67,13 @@ public:
     bool wait_job(sim::Co& co, const std::string& id, const char* status);
     bool has_event(std::string_view name, const Value& members) const;
 
+    // The guest reads its whole disk, so that what was there before is known.
+    void learn(sim::Co& co, const std::string& id);
+    // A file of the host goes away.
+    void remove_file(const std::string& file);
+    // From here on operations of the file may take 2 ms, at most so many (see arm).
+    void slow(const std::string& file, unsigned most);
+
     // A fiber of the workload; finish() waits for all of them.
     template <class Body>
     void spawn(sim::Label label, Body&& body) {
@@ -99,6 +106,8 @@ public:
 
 private:
     void check_counters();
+    void check_event(const blocklayer::QmpEvent& event);
+    void note_lengths();
     void check_images(sim::Co& co);
     void check_image(sim::Co& co, blocklayer::Node& node, bool leaks_allowed);
     // What there is to open again: every node above a file, oldest first, and whose contents guests
@@ -115,6 +124,7 @@ private:
 
     std::map<std::string, std::unique_ptr<guest::CheckedDisk>, std::less<>> disks_;
     std::map<std::string, std::shared_ptr<guest::ContentOracle>, std::less<>> oracles_;
+    std::map<std::string, std::uint64_t> lengths_;  // the longest each disk was, by device
     std::unique_ptr<guest::HotplugHandler> hotplug_;
     std::vector<sim::FiberRef> fibers_;
     sim::WaitQueue event_came_{"QMP event"};

@@ -37,9 +37,7 @@ void take_snapshots(Rig& rig, sim::Co& co) {
     const bool grown = rig.world.choose(2, "the disk grew") == 1;
     add_image(rig, co, "base", grown ? base_bytes : disk_bytes);
     rig.plug(co, "d", "virtio-blk-pci", "base");
-    std::vector<std::byte> first(base_bytes);  // teaches the oracle what was there
-    guest::CheckedDisk& disk = rig.disk("d");
-    if (!disk.read(co, 0, first)) Rig::fail("the first read failed");
+    rig.learn(co, "d");
     const char* top = "base";
     for (const char* next : {"middle", "disk"}) {
         some_load(rig, 0, 3);
@@ -48,6 +46,12 @@ void take_snapshots(Rig& rig, sim::Co& co) {
         rig.qmp(co, "blockdev-snapshot", Value::dict({{"node", top}, {"overlay", next}}));
         top = next;
     }
+}
+
+// Images that were merged into others are of no use any more.
+void remove_image(Rig& rig, sim::Co& co, const std::string& name) {
+    rig.qmp(co, "blockdev-del", Value::dict({{"node-name", name}}));
+    rig.remove_file(name + ".img");
 }
 
 void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_complete) {
@@ -63,24 +67,34 @@ void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_
     }
     rig.wait_job(co, "j", "null");
     done = true;
-    rig.verify(co);
+    rig.finish(co);
 }
 
 void active_commit(Rig& rig, sim::Co& co) {
     take_snapshots(rig, co);
     merge(rig, co, "block-commit", Value::dict({{"device", "disk"}, {"base-node", "base"}}), true);
+    remove_image(rig, co, "disk");
+    remove_image(rig, co, "middle");
+    rig.verify(co);
 }
 
 void middle_commit(Rig& rig, sim::Co& co) {
     take_snapshots(rig, co);
     merge(rig, co, "block-commit",
           Value::dict({{"device", "disk"}, {"base-node", "base"}, {"top-node", "middle"}}), false);
+    remove_image(rig, co, "middle");
+    rig.verify(co);
 }
 
 // Errors of the base stop the job, or are passed over until they are gone.
 void middle_commit_with_errors(Rig& rig, sim::Co& co) {
     take_snapshots(rig, co);
-    rig.arm("base.img", {sim::MediumFault::torn, sim::MediumFault::no_space}, 2);
+    rig.arm("base.img", {sim::MediumFault::torn}, 2);
+    rig.store.medium("base.img")->add_fault(
+        {.op = sim::HostOp::write,
+         .skip = rig.world.choose(4, "writes until the host is full"),
+         .times = rig.world.choose(3, "writes that find the host full"),
+         .error = sim::Errno::no_space});
     rig.errors_injected = true;
     const bool stops = rig.world.choose(2, "error action") == 0;
     rig.spawn("administrator", [&rig](sim::Co& inner) {
@@ -105,14 +119,19 @@ void middle_commit_with_errors(Rig& rig, sim::Co& co) {
     done = true;
     rig.finish(co);
     rig.disarm("base.img");
+    rig.store.medium("base.img")->clear_faults();
     rig.verify(co);
 }
 
 void streamed(Rig& rig, sim::Co& co) {
     take_snapshots(rig, co);
     Value arguments = Value::dict({{"device", "disk"}});
-    if (rig.world.choose(2, "down to the base") == 1) arguments.set("base-node", "base");
+    const bool keeps_base = rig.world.choose(2, "down to the base") == 1;
+    if (keeps_base) arguments.set("base-node", "base");
     merge(rig, co, "block-stream", std::move(arguments), false);
+    remove_image(rig, co, "middle");
+    if (!keeps_base) remove_image(rig, co, "base");
+    rig.verify(co);
 }
 
 const WorkloadRegistration all[] = {

@@ -74,6 +74,8 @@ void mirrored(Rig& rig, sim::Co& co) {
     disk_node(rig, co, "disk", choose_format(rig, "format of the source"), 1);
     disk_node(rig, co, "copy", choose_format(rig, "format of the target"));
     rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.learn(co, "d");
+    rig.slow("copy.img", 6);
     bool done = false;
     load(rig, "d", 2, &done);
     start_mirror(rig, co, "m", "disk", "copy",
@@ -89,6 +91,7 @@ void mirror_errors(Rig& rig, sim::Co& co) {
     disk_node(rig, co, "disk", "raw", 1);
     disk_node(rig, co, "copy", "raw");
     rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.learn(co, "d");
     rig.arm("copy.img", {sim::MediumFault::torn, sim::MediumFault::no_space}, 3);
     bool done = false;
     load(rig, "d", 2, &done);
@@ -118,6 +121,8 @@ void mirror_cancelled(Rig& rig, sim::Co& co) {
     disk_node(rig, co, "disk", "qcow2", 1);
     disk_node(rig, co, "copy", "raw");
     rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.learn(co, "d");
+    rig.slow("copy.img", 6);
     bool done = false;
     load(rig, "d", 2, &done, 8);
     start_mirror(rig, co, "m", "disk", "copy",
@@ -128,16 +133,56 @@ void mirror_cancelled(Rig& rig, sim::Co& co) {
     };
     for (int i = 0; i < 2; ++i) {
         if (!rig.world.keep("pause and resume")) continue;
+        if (rig.world.choose(2, "paused when") == 1) rig.wait_job(co, "m", "ready");
         co.moment("pause", 40);
         verb("block-job-pause", Value::dict());
         co.moment("another speed", 20);
         verb("block-job-set-speed", Value::dict({{"speed", 1 << 20}}));
-        co.moment("resume", 20);
+        co.sleep(sim::milliseconds(150));
         verb("block-job-resume", Value::dict());
     }
     co.moment("cancel", 60);
     verb("block-job-cancel", Value::dict({{"force", true}}));
     rig.wait_job(co, "m", "null");
+    done = true;
+    rig.verify(co);
+}
+
+// A disk and what it stands on move to other images, each its own way: the overlay by a mirror, and
+// its new backing file is put below it while the mirror writes, together with a second disk's.
+void moved_in_two_layers(Rig& rig, sim::Co& co) {
+    disk_node(rig, co, "base", "qcow2", 1);
+    disk_node(rig, co, "disk", "qcow2", 3, "base");
+    disk_node(rig, co, "base2", "qcow2", 1);
+    disk_node(rig, co, "other", "raw", 2);
+    for (const char* overlay : {"copy", "overlay"}) {
+        const bool of_copy = overlay[0] == 'c';
+        rig.image({.file = overlay + std::string(".img"),
+                   .format = "qcow2",
+                   .size = disk_bytes,
+                   .create = Value::dict({{"cluster-size", 4 * KiB},
+                                          {"backing-file", of_copy ? "base2.img" : "other.img"},
+                                          {"backing-fmt", of_copy ? "qcow2" : "raw"}})});
+        rig.add_node(co, overlay, "qcow2", overlay + std::string(".img"),
+                     Value::dict({{"backing", nullptr}, {"discard", "unmap"}}));
+    }
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.plug(co, "e", "virtio-blk-pci", "other");
+    for (const char* id : {"d", "e"}) rig.learn(co, id);
+    bool done = false;
+    load(rig, "d", 2, &done);
+    load(rig, "e", 1, &done);
+    rig.slow("copy.img", 6);
+    start_mirror(rig, co, "m", "disk", "copy", Value::dict({{"sync", "top"}}));
+    co.moment("snapshots", 40);
+    const auto snapshot = [](const char* node, const char* overlay) {
+        return Value::dict({{"type", "blockdev-snapshot"},
+                            {"data", Value::dict({{"node", node}, {"overlay", overlay}})}});
+    };
+    rig.qmp(co, "transaction",
+            Value::dict({{"actions", Value::list({snapshot("base2", "copy"),
+                                                  snapshot("other", "overlay")})}}));
+    complete(rig, co, "m");
     done = true;
     rig.verify(co);
 }
@@ -176,6 +221,9 @@ const WorkloadRegistration all[] = {
         {.name = "mirror with target errors", .run = mirror_errors, .limits = narrow}),
     WorkloadRegistration(
         {.name = "mirror paused and cancelled", .run = mirror_cancelled, .limits = narrow}),
+    WorkloadRegistration({.name = "a disk moves in two layers",
+                          .run = moved_in_two_layers,
+                          .limits = narrow}),
     WorkloadRegistration({.name = "mirror, commit and hotplug", .run = everything}),
 };
 

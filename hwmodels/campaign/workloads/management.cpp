@@ -133,6 +133,52 @@ void growing(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
+// What a disk stands on is taken away and put back, how it treats discards changes, and some of
+// what is asked for is refused.
+void reopened(Rig& rig, sim::Co& co) {
+    rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB});
+    rig.image(
+        {.file = "disk.qcow2",
+         .format = "qcow2",
+         .size = 64 * KiB,
+         .create = Value::dict(
+             {{"cluster-size", 4 * KiB}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.add_node(co, "base", "raw", "base.raw", Value::dict({{"read-only", true}}));
+    rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"backing", "base"}}));
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    load(rig, 3, {.operations = 10, .area = 24 * KiB});
+    const auto disk = [](Value backing, const char* discard) {
+        return Value::dict({{"driver", "qcow2"},
+                            {"node-name", "disk"},
+                            {"file", "disk-file"},
+                            {"backing", std::move(backing)},
+                            {"discard", discard}});
+    };
+    const Value refused = Value::dict({{"driver", "raw"},
+                                       {"node-name", "base"},
+                                       {"file", "base-file"},
+                                       {"read-only", true},
+                                       {"size", 1}});
+    for (int i = 0; i < 3; ++i) {
+        if (!rig.world.keep("reopen")) continue;
+        co.moment("reopen", 20);
+        Value without = disk(nullptr, "unmap");
+        if (rig.world.choose(2, "together with a mistake") == 1) {
+            const std::string before = rig.layer.graph().dump();
+            if (rig.try_qmp(co, "blockdev-reopen",
+                            Value::dict({{"options", Value::list({without, refused})}})))
+                Rig::fail("a node was reopened without its file");
+            if (rig.layer.graph().dump() != before) Rig::fail("a refused reopen left a trace");
+            continue;
+        }
+        rig.qmp(co, "blockdev-reopen", Value::dict({{"options", Value::list({without})}}));
+        co.moment("reopen", 20);
+        rig.qmp(co, "blockdev-reopen",
+                Value::dict({{"options", Value::list({disk("base", "ignore")})}}));
+    }
+    rig.verify(co);
+}
+
 // Two filters on one node: the one writer moves from the first to the second.
 void diamond(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
@@ -191,6 +237,7 @@ const WorkloadRegistration all[] = {
     WorkloadRegistration({.name = "unplugging by reset", .run = unplugging_by_reset}),
     WorkloadRegistration({.name = "the host is full", .run = host_full}),
     WorkloadRegistration({.name = "growing a disk under load", .run = growing}),
+    WorkloadRegistration({.name = "reopening under load", .run = reopened}),
     WorkloadRegistration({.name = "a writer moves between filters", .run = diamond}),
 };
 
