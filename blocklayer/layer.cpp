@@ -8,6 +8,7 @@
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/jobs/job.hpp"
 #include "blocklayer/requests/request.hpp"
+#include "sim/check.hpp"
 
 namespace blocklayer {
 
@@ -122,6 +123,12 @@ void BlockLayer::close_node(sim::Co& co, std::unique_ptr<Node> node) {
     ++node->references_;  // not to be queued again by what happens here
     if (node->opened_) {
         Drain::begin(co, *node);
+        if (node->in_flight() > 0) {
+            const std::string name = node->name();
+            nodes_.push_back(std::move(node));  // what is under way still refers to it
+            throw sim::AssertionFailure(
+                fmt::format("node '{}' is closed under its requests", name));
+        }
         if (node->writable()) (void)RequestLayer::flush(co, *node);  // nobody is left to hear of it
         node->driver().close(co);
         Drain::end(*node);

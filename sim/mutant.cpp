@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/mutant.hpp"
 
+#include <utility>
+
 namespace sim {
 namespace {
 
@@ -27,6 +29,15 @@ bool set_mutant(std::string_view name) {
         found |= mutant->on;
     }
     return found;
+}
+
+WithoutMutants::WithoutMutants() {
+    for (MutantSwitch* mutant : switches())
+        if (std::exchange(mutant->on, false)) was_on_ = mutant;
+}
+
+WithoutMutants::~WithoutMutants() {
+    if (was_on_ != nullptr) was_on_->on = true;
 }
 
 }  // namespace sim

@@ -27,6 +27,20 @@ std::vector<std::string> all_mutants();
 // From here on only this one is on; an empty name: none. False: there is no such mutant.
 bool set_mutant(std::string_view name);
 
+class MutantSwitch;
+
+// No mutant is on while this lives: for what a test is given, rather than what it looks at.
+class WithoutMutants {
+public:
+    WithoutMutants();
+    WithoutMutants(const WithoutMutants&) = delete;
+    WithoutMutants& operator=(const WithoutMutants&) = delete;
+    ~WithoutMutants();
+
+private:
+    MutantSwitch* was_on_ = nullptr;
+};
+
 class MutantSwitch {
 public:
     explicit MutantSwitch(const char* name);

@@ -23,6 +23,12 @@ TEST_CASE("mutant: off by default, one at a time, absent from other builds", "[m
     CHECK(answer() == 42);
     CHECK(other_answer() == (mutants_built_in ? 0 : 1));
 
+    {
+        const WithoutMutants right;
+        CHECK(other_answer() == 1);
+    }
+    CHECK(other_answer() == (mutants_built_in ? 0 : 1));
+
     CHECK_FALSE(set_mutant("no such mutant"));
     CHECK(other_answer() == 1);
     CHECK(set_mutant(""));

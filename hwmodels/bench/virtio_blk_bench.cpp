@@ -7,6 +7,7 @@
 
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/layer.hpp"
+#include "hwmodels/campaign/image_maker.hpp"
 #include "hwmodels/guest/virtio_blk.hpp"
 #include "hwmodels/machine.hpp"
 #include "sim/memory_store.hpp"
@@ -73,7 +74,12 @@ public:
     // options of the node "disk"; every cluster of it is written once.
     explicit Bench(const Value& options) : layer_(world_, store_) {
         world_.run([&](sim::Co& co) {
-            if (const Value* file = options.find("file")) make_image(co, options, *file);
+            if (const Value* file = options.find("file")) {
+                const std::string& name = file->at("filename").as_string();
+                store_.put(name, campaign::make_image({.file = name,
+                                                       .format = options.at("driver").as_string(),
+                                                       .size = disk_bytes}));
+            }
             check(layer_.add_monitor_node(co, options), "blockdev-add");
             Machine& machine = Machine::of(layer_);
             check(machine.add_device(
@@ -111,30 +117,6 @@ private:
     static void check(const Result& result, const char* what) {
         if (!result) std::fprintf(stderr, "%s: %s\n", what, result.error().text.c_str());
         EXPECTS(result.has_value());
-    }
-
-    void make_image(sim::Co& co, const Value& options, const Value& file) {
-        const std::string name = file.at("filename").as_string();
-        store_.put(name, sim::ByteImage());
-        auto opened = store_.open(name, sim::HostAccess::read_write);
-        EXPECTS(opened.has_value());
-        if (options.at("driver").as_string() == "raw") {
-            EXPECTS((*opened)->truncate(co, disk_bytes).has_value());
-            return;
-        }
-        opened = sim::IoResult<std::unique_ptr<sim::HostFile>>(nullptr);
-        // The image's own driver makes it, on a node of the file.
-        check(layer_.add_monitor_node(
-                  co, Value::dict({{"driver", "file"}, {"node-name", "file"}, {"filename", name}})),
-              "file node");
-        const blocklayer::DriverSpec* driver =
-            blocklayer::find_driver(options.at("driver").as_string());
-        EXPECTS(driver != nullptr && driver->create != nullptr);
-        const Value create =
-            Value::dict({{"driver", driver->name}, {"file", "file"}, {"size", disk_bytes}});
-        blocklayer::CreateContext context{layer_, create};
-        check(driver->create(co, context), "create");
-        check(layer_.remove_monitor_node(co, "file"), "blockdev-del");
     }
 
     sim::World world_;

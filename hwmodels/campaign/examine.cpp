@@ -10,8 +10,8 @@ Examined examine(const Hunted& hunted) {
     EXPECTS(hunted.workload != nullptr);
     const sim::explore::Finding& finding = hunted.finding;
     const sim::explore::Trial trial = trial_of(*hunted.workload);
-    const sim::explore::Shrunk shrunk = sim::explore::shrink(
-        trial, finding.seed, finding.choices, finding.verdict.signature);
+    const sim::explore::Shrunk shrunk =
+        sim::explore::shrink(trial, finding.seed, finding.choices, finding.verdict.signature);
     Examined result;
     result.failure = shrunk.verdict.text;
     result.reproduced = finding.repeats && shrunk.reproduced;

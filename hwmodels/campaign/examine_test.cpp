@@ -30,8 +30,8 @@ TEST_CASE("examine: a workload runs the same as a trial, with fewer requests too
     sim::explore::Plan plan = sim::explore::plan_of(log);
     plan.answers.push_back({sim::ChoiceKind::operation, "guest request 0", 0, 1});
     sim::explore::RunLog fewer;
-    CHECK_FALSE(trial({3, sim::explore::recorder(sim::explore::plan_schedule(plan), fewer)})
-                    .failed);
+    CHECK_FALSE(
+        trial({3, sim::explore::recorder(sim::explore::plan_schedule(plan), fewer)}).failed);
     CHECK(sim::explore::sizes_of(fewer).operations == asked - 1);
 }
 

@@ -59,8 +59,8 @@ Hunted hunt(const HuntOptions& options) {
         }
 }
 
-std::unique_ptr<sim::Schedule> schedule_of_run(const HuntOptions& options,
-                                               const Workload& workload, std::uint64_t run) {
+std::unique_ptr<sim::Schedule> schedule_of_run(const HuntOptions& options, const Workload& workload,
+                                               std::uint64_t run) {
     return make_schedule(strategy_of_run(options.strategies, run), options.seed + run,
                          run == 0 ? sim::explore::Measured() : measured(options, workload));
 }

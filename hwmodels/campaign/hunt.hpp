@@ -34,7 +34,7 @@ struct Hunted {
 // Run 0 of every workload, then run 1 of every one, and so on.
 Hunted hunt(const HuntOptions& options);
 // The schedule of one of these runs; its seed is options.seed + run.
-std::unique_ptr<sim::Schedule> schedule_of_run(const HuntOptions& options,
-                                               const Workload& workload, std::uint64_t run);
+std::unique_ptr<sim::Schedule> schedule_of_run(const HuntOptions& options, const Workload& workload,
+                                               std::uint64_t run);
 
 }  // namespace hwmodels::campaign

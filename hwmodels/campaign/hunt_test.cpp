@@ -24,8 +24,9 @@ TEST_CASE("hunt: known bugs are found, and found again", "[campaign]") {
         const Hunted first = hunt(options);
         REQUIRE(first.workload != nullptr);
         CHECK(first.finding.repeats);
-        const Verdict again = run_once(*first.workload, first.finding.seed,
-                                       schedule_of_run(options, *first.workload, first.finding.run));
+        const Verdict again =
+            run_once(*first.workload, first.finding.seed,
+                     schedule_of_run(options, *first.workload, first.finding.run));
         CHECK(again.failure == first.finding.verdict.text);
     }
 }

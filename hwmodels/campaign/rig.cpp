@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/graph/drain.hpp"
@@ -15,17 +14,6 @@
 
 namespace hwmodels::campaign {
 namespace {
-
-// Contents of a filled image: every sector different from every other.
-std::vector<std::byte> fill_pattern(std::uint64_t offset, std::uint64_t length, unsigned number) {
-    std::vector<std::byte> data(length);
-    for (std::uint64_t at = 0; at < length; at += sizeof(std::uint64_t)) {
-        const std::uint64_t word =
-            (offset + at + 1) * 0x9e3779b97f4a7c15U + number * 0xbf58476d1ce4e5b9U;
-        std::memcpy(data.data() + at, &word, sizeof word);
-    }
-    return data;
-}
 
 template <class T>
 T must(blocklayer::Result<T> result, std::string_view what) {
@@ -46,62 +34,7 @@ std::string file_of(const Value& options) {
     return file.at("filename").as_string();
 }
 
-sim::ByteImage make_image(const Rig::Image& image) {
-    sim::World world;
-    sim::MemoryStore store;
-    blocklayer::BlockLayer layer(world, store);
-    sim::ByteImage empty;
-    if (image.format == "raw") empty.resize(image.size);
-    store.put(image.file, std::move(empty));
-    const blocklayer::DriverSpec* driver = blocklayer::find_driver(image.format);
-    EXPECTS(driver != nullptr);
-    world.run([&](sim::Co& co) {
-        const Value file =
-            Value::dict({{"driver", "file"}, {"node-name", "file"}, {"filename", image.file}});
-        must(layer.add_monitor_node(co, file), "file node");
-        Value create =
-            Value::dict({{"driver", image.format}, {"file", "file"}, {"size", image.size}});
-        if (image.create.is_dict())
-            for (const auto& [name, value] : image.create.members()) create.set(name, value);
-        if (image.format != "raw") {
-            blocklayer::CreateContext context{layer, create};
-            must(driver->create(co, context), "create");
-        }
-        if (image.filled != 0) {
-            Value options =
-                Value::dict({{"driver", image.format}, {"node-name", "image"}, {"file", "file"}});
-            if (driver->supports_backing) options.set("backing", nullptr);
-            must(layer.add_monitor_node(co, options), "image node");
-            auto backend = blocklayer::BlockBackend::make(
-                layer, {.used = blocklayer::Perm::write, .shared = blocklayer::PermSet::all()});
-            must(backend->insert(*layer.find_node("image")), "backend");
-            auto data = fill_pattern(0, image.size, image.filled);
-            EXPECTS(backend->write(co, 0, sim::IoView(std::span(data))).has_value());
-        }
-        layer.shut_down(co);
-    });
-    const sim::ByteImage made = store.medium(image.file)->contents();
-    world.close();
-    return made;
-}
-
 }  // namespace
-
-bool Rig::Image::operator<(const Image& other) const {
-    const auto text = [](const Image& image) {
-        std::string all;
-        if (image.create.is_dict())
-            for (const auto& [name, value] : image.create.members())
-                all += name + "=" +
-                       (value.is_string() ? value.as_string()
-                        : value.is_int()  ? std::to_string(value.as_int())
-                                          : std::to_string(value.as_bool())) +
-                       ",";
-        return all;
-    };
-    return std::tuple(file, format, size, filled, text(*this)) <
-           std::tuple(other.file, other.format, other.size, other.filled, text(other));
-}
 
 void Rig::fail(const std::string& what) { throw sim::AssertionFailure(what); }
 
@@ -122,8 +55,8 @@ Rig::~Rig() {
     hotplug_.reset();
 }
 
-void Rig::image(const Image& image) {
-    static std::map<Image, sim::ByteImage> made;
+void Rig::image(const ImageSpec& image) {
+    static std::map<ImageSpec, sim::ByteImage> made;
     auto known = made.find(image);
     if (known == made.end()) known = made.emplace(image, make_image(image)).first;
     store.put(image.file, known->second);
@@ -393,10 +326,10 @@ void Rig::read_by_name(sim::Co& co, const Contents& contents) {
         if (known == contents.nodes.end() || known->at("driver") != Value("qcow2") ||
             file_of(*known).empty())
             continue;
-        Value options = Value::dict({{"driver", "qcow2"},
-                                     {"node-name", name},
-                                     {"file", Value::dict({{"driver", "file"},
-                                                           {"filename", file_of(*known)}})}});
+        Value options = Value::dict(
+            {{"driver", "qcow2"},
+             {"node-name", name},
+             {"file", Value::dict({{"driver", "file"}, {"filename", file_of(*known)}})}});
         must(after.add_monitor_node(co, options), "opening by name");
         read_back(co, *after.find_node(name), *oracle);
     }

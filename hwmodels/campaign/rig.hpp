@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "blocklayer/layer.hpp"
+#include "hwmodels/campaign/image_maker.hpp"
 #include "hwmodels/guest/checked_disk.hpp"
 #include "hwmodels/guest/hotplug.hpp"
 #include "hwmodels/machine.hpp"
@@ -38,16 +39,8 @@ public:
     Rig& operator=(const Rig&) = delete;
     ~Rig();
 
-    // An image file as the format's own driver makes it. The same arguments give the same bytes, so
-    // they are made once a process. `backing` and `backing_format` name its backing file.
-    struct Image {
-        std::string file, format;
-        std::uint64_t size = 0;
-        Value create;         // more members of BlockdevCreateOptions
-        unsigned filled = 0;  // not 0: every sector written with a pattern of this number
-        bool operator<(const Image& other) const;
-    };
-    void image(const Image& image);
+    // An image file of the world's store; made once a process.
+    void image(const ImageSpec& image);
 
     // The command's return. A failure stops the run.
     Value qmp(sim::Co& co, std::string_view command, Value arguments = {});

@@ -8,7 +8,7 @@
 namespace hwmodels::campaign {
 namespace {
 
-constexpr std::uint64_t event_limit = 1'000'000;  // far beyond any workload's own
+constexpr std::uint64_t event_limit = 60'000;  // far beyond any workload's own
 
 std::map<std::string, Workload, std::less<>>& registry() {
     static std::map<std::string, Workload, std::less<>> workloads;

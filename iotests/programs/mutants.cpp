@@ -84,8 +84,8 @@ int run_one(const Words& words) {
     HuntOptions options;
     if (!understand(words, options)) return 2;
     const std::uint64_t run = options.schedules_max;
-    const Verdict verdict = run_once(*options.only, options.seed + run,
-                                     schedule_of_run(options, *options.only, run));
+    const Verdict verdict =
+        run_once(*options.only, options.seed + run, schedule_of_run(options, *options.only, run));
     fmt::print("{}\n", verdict.right() ? "all was right" : verdict.failure);
     return 0;
 }

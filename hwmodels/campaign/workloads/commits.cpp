@@ -11,9 +11,15 @@ constexpr std::uint64_t KiB = 1024;
 constexpr std::uint64_t base_bytes = 32 * KiB, disk_bytes = 64 * KiB;
 constexpr blocklayer::LayerLimits narrow{.job_slots = 2, .job_chunk_bytes = 4 * KiB};
 
-void some_load(Rig& rig, unsigned process, unsigned operations, const bool* until = nullptr) {
-    start_load(rig, "d", process,
-               {.operations = operations, .area = 24 * KiB, .discards = 2, .until = until});
+void some_load(Rig& rig, unsigned process, unsigned operations) {
+    start_load(rig, "d", process, {.operations = operations, .area = base_bytes, .discards = 2});
+}
+
+// While a job runs: it must not write over all that the snapshots hold.
+void load_until(Rig& rig, unsigned process, const bool& done) {
+    LoadOptions options{.operations = 6, .area = 12 * KiB, .discards = 2, .until = &done};
+    options.errors_allowed = rig.errors_injected;
+    start_load(rig, "d", process, options);
 }
 
 void add_image(Rig& rig, sim::Co& co, const std::string& name, std::uint64_t size,
@@ -32,20 +38,23 @@ void add_image(Rig& rig, sim::Co& co, const std::string& name, std::uint64_t siz
                  Value::dict({{"discard", "unmap"}, {"backing", nullptr}}));
 }
 
-// base <- middle <- disk, all of them written to by the guest in its time.
-void take_snapshots(Rig& rig, sim::Co& co) {
+// base <- middle <- disk, all of them written to by the guest in its time. False: it stays as it
+// is.
+bool take_snapshots(Rig& rig, sim::Co& co) {
     const bool grown = rig.world.choose(2, "the disk grew") == 1;
     add_image(rig, co, "base", grown ? base_bytes : disk_bytes);
     rig.plug(co, "d", "virtio-blk-pci", "base");
     rig.learn(co, "d");
+    if (!rig.world.keep("snapshots")) return false;
     const char* top = "base";
     for (const char* next : {"middle", "disk"}) {
-        some_load(rig, 0, 3);
+        some_load(rig, 0, 4);
         rig.finish(co);
         add_image(rig, co, next, disk_bytes, top);
         rig.qmp(co, "blockdev-snapshot", Value::dict({{"node", top}, {"overlay", next}}));
         top = next;
     }
+    return true;
 }
 
 // Images that were merged into others are of no use any more.
@@ -56,8 +65,8 @@ void remove_image(Rig& rig, sim::Co& co, const std::string& name) {
 
 void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_complete) {
     bool done = false;
-    some_load(rig, 1, 6, &done);
-    some_load(rig, 2, 6, &done);
+    load_until(rig, 1, done);
+    load_until(rig, 2, done);
     arguments.set("job-id", "j");
     co.moment("start of the job", 20);
     rig.qmp(co, command, std::move(arguments));
@@ -71,30 +80,34 @@ void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_
 }
 
 void active_commit(Rig& rig, sim::Co& co) {
-    take_snapshots(rig, co);
-    merge(rig, co, "block-commit", Value::dict({{"device", "disk"}, {"base-node", "base"}}), true);
-    remove_image(rig, co, "disk");
-    remove_image(rig, co, "middle");
+    if (take_snapshots(rig, co) && rig.world.keep("commit")) {
+        merge(rig, co, "block-commit", Value::dict({{"device", "disk"}, {"base-node", "base"}}),
+              true);
+        remove_image(rig, co, "disk");
+        remove_image(rig, co, "middle");
+    }
     rig.verify(co);
 }
 
 void middle_commit(Rig& rig, sim::Co& co) {
-    take_snapshots(rig, co);
-    merge(rig, co, "block-commit",
-          Value::dict({{"device", "disk"}, {"base-node", "base"}, {"top-node", "middle"}}), false);
-    remove_image(rig, co, "middle");
+    if (take_snapshots(rig, co) && rig.world.keep("commit")) {
+        merge(rig, co, "block-commit",
+              Value::dict({{"device", "disk"}, {"base-node", "base"}, {"top-node", "middle"}}),
+              false);
+        remove_image(rig, co, "middle");
+    }
     rig.verify(co);
 }
 
 // Errors of the base stop the job, or are passed over until they are gone.
 void middle_commit_with_errors(Rig& rig, sim::Co& co) {
-    take_snapshots(rig, co);
+    if (!take_snapshots(rig, co) || !rig.world.keep("commit")) return rig.verify(co);
     rig.arm("base.img", {sim::MediumFault::torn}, 2);
-    rig.store.medium("base.img")->add_fault(
-        {.op = sim::HostOp::write,
-         .skip = rig.world.choose(4, "writes until the host is full"),
-         .times = rig.world.choose(3, "writes that find the host full"),
-         .error = sim::Errno::no_space});
+    rig.store.medium("base.img")
+        ->add_fault({.op = sim::HostOp::write,
+                     .skip = rig.world.choose(4, "writes until the host is full"),
+                     .times = rig.world.choose(3, "writes that find the host full"),
+                     .error = sim::Errno::no_space});
     rig.errors_injected = true;
     const bool stops = rig.world.choose(2, "error action") == 0;
     rig.spawn("administrator", [&rig](sim::Co& inner) {
@@ -106,9 +119,7 @@ void middle_commit_with_errors(Rig& rig, sim::Co& co) {
         }
     });
     bool done = false;
-    LoadOptions options{.operations = 6, .area = 24 * KiB, .until = &done};
-    options.errors_allowed = true;
-    start_load(rig, "d", 1, options);
+    load_until(rig, 1, done);
     rig.qmp(co, "block-commit",
             Value::dict({{"job-id", "j"},
                          {"device", "disk"},
@@ -124,7 +135,7 @@ void middle_commit_with_errors(Rig& rig, sim::Co& co) {
 }
 
 void streamed(Rig& rig, sim::Co& co) {
-    take_snapshots(rig, co);
+    if (!take_snapshots(rig, co) || !rig.world.keep("stream")) return rig.verify(co);
     Value arguments = Value::dict({{"device", "disk"}});
     const bool keeps_base = rig.world.choose(2, "down to the base") == 1;
     if (keeps_base) arguments.set("base-node", "base");
@@ -137,9 +148,8 @@ void streamed(Rig& rig, sim::Co& co) {
 const WorkloadRegistration all[] = {
     WorkloadRegistration(
         {.name = "active commit under load", .run = active_commit, .limits = narrow}),
-    WorkloadRegistration({.name = "commit of a middle image under load",
-                          .run = middle_commit,
-                          .limits = narrow}),
+    WorkloadRegistration(
+        {.name = "commit of a middle image under load", .run = middle_commit, .limits = narrow}),
     WorkloadRegistration({.name = "commit of a middle image with host errors",
                           .run = middle_commit_with_errors,
                           .limits = narrow}),

@@ -26,8 +26,9 @@ Value limits(std::int64_t iops) { return Value::dict({{"iops-total", iops}}); }
 // Two disks share limits; one of them leaves, the limits change.
 void throttled(Rig& rig, sim::Co& co) {
     for (const char* group : {"shared", "other"})
-        rig.qmp(co, "object-add",
-                Value::dict({{"qom-type", "throttle-group"}, {"id", group}, {"limits", limits(400)}}));
+        rig.qmp(
+            co, "object-add",
+            Value::dict({{"qom-type", "throttle-group"}, {"id", group}, {"limits", limits(400)}}));
     add_throttled(rig, co, "a");
     add_throttled(rig, co, "b");
     LoadOptions options{.operations = 5, .area = 24 * KiB};
@@ -62,14 +63,15 @@ void large_blocks(Rig& rig, sim::Co& co) {
     const bool raw = rig.world.choose(2, "format of the disk") == 0;
     const char* format = raw ? "raw" : "qcow2";
     rig.image({.file = "disk.img", .format = format, .size = 64 * KiB});
-    rig.qmp(co, "blockdev-add",
-            Value::dict({{"driver", format},
-                         {"node-name", "disk"},
-                         {"discard", "unmap"},
-                         {"file", Value::dict({{"driver", "blkdebug"},
-                                               {"align", 4 * KiB},
-                                               {"image", Value::dict({{"driver", "file"},
-                                                                      {"filename", "disk.img"}})}})}}));
+    rig.qmp(
+        co, "blockdev-add",
+        Value::dict({{"driver", format},
+                     {"node-name", "disk"},
+                     {"discard", "unmap"},
+                     {"file", Value::dict({{"driver", "blkdebug"},
+                                           {"align", 4 * KiB},
+                                           {"image", Value::dict({{"driver", "file"},
+                                                                  {"filename", "disk.img"}})}})}}));
     rig.plug(co, "d", "virtio-blk-pci", "disk");
     for (unsigned process = 0; process < 4; ++process)
         start_load(rig, "d", process,

@@ -63,8 +63,8 @@ void over_backing(Rig& rig, sim::Co& co) {
 
 void over_backing_power_cut(Rig& rig, sim::Co& co) {
     set_up_over_backing(rig, co);
-    load(rig, 2, {.operations = 12, .area = 24 * KiB, .discards = 2, .flushes = 2});
-    rig.slow("disk.qcow2", 3);
+    load(rig, 2, {.operations = 12, .area = 24 * KiB, .reads = 1, .discards = 2, .flushes = 4});
+    rig.slow("disk.qcow2", 4);
     co.moment("power cut", 150);
     rig.cut_power_and_verify(co);
 }
@@ -104,10 +104,10 @@ void tiny_caches(Rig& rig, sim::Co& co) {
 void tiny_caches_power_cut(Rig& rig, sim::Co& co) {
     set_up(rig, co, 8 * small_l2_bytes, {}, small_clusters(rig));
     LoadOptions options = scattered;
-    options.flushes = 2;
-    options.discards = 4;
+    options.flushes = 4;
+    options.reads = 1;
     load(rig, 2, options);
-    rig.slow("disk.qcow2", 3);
+    rig.slow("disk.qcow2", 4);
     co.moment("power cut", 250);
     rig.cut_power_and_verify(co);
 }
@@ -145,12 +145,24 @@ void host_errors(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
+// Without a format there is nothing but flushes and what they cover.
+void raw_power_cut(Rig& rig, sim::Co& co) {
+    rig.image({.file = "disk.raw", .format = "raw", .size = 64 * KiB});
+    rig.add_node(co, "disk", "raw", "disk.raw");
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    load(rig, 3,
+         {.operations = 10, .area = 4 * KiB, .reads = 0, .zeroes = 1, .discards = 0, .flushes = 6});
+    rig.slow("disk.raw", 4);
+    co.moment("power cut", 80);
+    rig.cut_power_and_verify(co);
+}
+
 void power_cut(Rig& rig, sim::Co& co) {
     const bool write_through = rig.world.choose(4, "no write cache") == 1;
     set_up(rig, co, 64 * KiB,
            write_through ? Value::dict({{"write-cache", "off"}}) : Value::dict());
-    load(rig, 2, {.operations = 12, .area = 24 * KiB, .discards = 2, .flushes = 2});
-    rig.slow("disk.qcow2", 3);
+    load(rig, 2, {.operations = 12, .area = 24 * KiB, .reads = 1, .discards = 2, .flushes = 4});
+    rig.slow("disk.qcow2", 4);
     co.moment("power cut", 150);
     rig.cut_power_and_verify(co);
 }
@@ -170,6 +182,9 @@ const WorkloadRegistration errors({.name = "qcow2 writes with host errors", .run
 const WorkloadRegistration cut({.name = "qcow2 writes, power cut",
                                 .run = power_cut,
                                 .cache = sim::WriteCache::volatile_});
+const WorkloadRegistration raw_cut({.name = "raw writes, power cut",
+                                    .run = raw_power_cut,
+                                    .cache = sim::WriteCache::volatile_});
 const WorkloadRegistration unreadable({.name = "qcow2 writes, the backing file has errors",
                                        .run = backing_errors});
 const WorkloadRegistration scarce_cut({.name = "qcow2 writes with tiny caches, power cut",
