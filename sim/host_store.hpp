@@ -44,6 +44,8 @@ public:
     // What lies at the offset (inside the file), no longer than length.
     virtual IoResult<HostExtent> extent(std::uint64_t offset, std::uint64_t length) = 0;
     virtual HostAccess access() const = 0;
+    // What requests that go past the host's cache must be a multiple of, in place and size.
+    virtual std::uint32_t direct_alignment() { return 512; }
 
     // Byte locks of this open description. They never wait: busy is Errno::again.
     virtual IoStatus lock_shared(std::uint64_t byte) = 0;

@@ -31,6 +31,26 @@ auto retried(Call&& call) {
     return result;
 }
 
+constexpr std::uint32_t direct_alignment_max = 4096;
+
+// What reads of the file past the host's cache have to be a multiple of. A host that takes any size
+// does not mean it: the safe answer then is a page.
+std::uint32_t probe_direct_alignment(int fd) {
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    constexpr int flags = O_RDONLY | O_DIRECT | O_CLOEXEC;
+    const int direct = retried([&] { return ::open(path.c_str(), flags); });
+    if (direct < 0) return 512;
+    alignas(direct_alignment_max) std::byte page[direct_alignment_max];
+    std::uint32_t found = direct_alignment_max;
+    for (const std::uint32_t size : {1U, 512U, 1024U, 2048U}) {
+        if (retried([&] { return ::pread(direct, page, size, 0); }) < 0) continue;
+        if (size > 1) found = size;
+        break;
+    }
+    ::close(direct);
+    return found;
+}
+
 class PosixFile final : public HostFile {
 public:
     PosixFile(int fd, HostAccess access) : fd_(fd), access_(access) {}
@@ -128,6 +148,10 @@ public:
     }
 
     HostAccess access() const override { return access_; }
+    std::uint32_t direct_alignment() override {
+        if (direct_alignment_ == 0) direct_alignment_ = probe_direct_alignment(fd_);
+        return direct_alignment_;
+    }
 
     IoStatus lock_shared(std::uint64_t byte) override { return set_lock(F_RDLCK, byte); }
     IoStatus unlock(std::uint64_t byte) override { return set_lock(F_UNLCK, byte); }
@@ -214,6 +238,7 @@ private:
 
     int fd_;
     HostAccess access_;
+    std::uint32_t direct_alignment_ = 0;  // 0: not asked yet
 };
 
 IoResult<std::unique_ptr<HostFile>> opened(const std::string& path, int flags, HostAccess access) {

@@ -90,6 +90,24 @@ TEST_CASE("posix_store: holes are told from data, ends are exact") {
     });
 }
 
+TEST_CASE("posix_store: what direct requests must be a multiple of, the host takes") {
+    Directory directory;
+    const std::unique_ptr<HostFile> file = *directory.store->create("a");
+    World world;
+    world.run([&](Co& co) { REQUIRE(file->truncate(co, 65536)); });
+    const std::uint32_t alignment = file->direct_alignment();
+    CHECK((alignment == 512 || alignment == 1024 || alignment == 2048 || alignment == 4096));
+    CHECK(file->direct_alignment() == alignment);
+
+    const int direct = ::open((directory.path + "/a").c_str(), O_RDONLY | O_DIRECT);
+    if (direct >= 0) {
+        alignas(4096) std::byte page[4096];
+        CHECK(::pread(direct, page, alignment, alignment) == alignment);
+        ::close(direct);
+    }
+    CHECK((*MemoryStore().create("a"))->direct_alignment() == 512);
+}
+
 TEST_CASE("posix_store: opening says what the host says") {
     Directory directory;
     PosixStore& store = *directory.store;

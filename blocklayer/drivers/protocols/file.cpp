@@ -159,7 +159,7 @@ public:
     }
 
     Limits limits() const override {
-        return {.request_alignment = node().flags().direct ? 512U : 1U,
+        return {.request_alignment = node().flags().direct ? file_->direct_alignment() : 1U,
                 .zeroes_may_unmap = true,
                 .truncate_zeroes = true};
     }
