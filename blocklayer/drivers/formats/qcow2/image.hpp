@@ -185,10 +185,11 @@ public:
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length);
     IoStatus make_empty(sim::Co& co);
     // Back to unallocated, also over a backing file.
-    IoStatus forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length);
+    IoStatus forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length,
+                          bool make_tables);
 
     // ---- resize.cpp ----
-    Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation);
+    Status truncate(sim::Co& co, std::uint64_t size, std::string_view preallocation);
 
     // ---- snapshot.cpp ----
     Status load_snapshots(sim::Co& co);

@@ -89,9 +89,9 @@ public:
         return status;
     }
 
-    Status truncate(sim::Co& co, std::uint64_t size, bool exact, std::string_view preallocation,
+    Status truncate(sim::Co& co, std::uint64_t size, bool, std::string_view preallocation,
                     RequestFlags) override {
-        return image_->truncate(co, size, exact, preallocation);
+        return image_->truncate(co, size, preallocation);
     }
 
     IoResult<std::uint64_t> length(sim::Co&) override { return image_->size(); }

@@ -14,8 +14,8 @@ Status failed(std::string_view what, Errno error) {
 
 }  // namespace
 
-Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
-                       std::string_view preallocation) {
+Status Image::truncate(sim::Co& co, std::uint64_t size, std::string_view preallocation) {
+    if (broken_) return failure("No medium inserted", Errno::no_medium);
     const std::uint64_t old_size = header.size;
     if (preallocation != "off" && size < old_size)
         return failure("Preallocation can only be used for growing images", Errno::not_supported);
@@ -29,7 +29,8 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
         const std::uint64_t first = geometry().clusters_for(size) * geometry().cluster_bytes();
         const std::uint64_t end = geometry().clusters_for(old_size) * geometry().cluster_bytes();
         if (first < end)
-            if (const IoStatus freed = forget_range(co, first, end - first); !freed)
+            // Tables are made where there are none, as for a discard that a guest asks for.
+            if (const IoStatus freed = forget_range(co, first, end - first, true); !freed)
                 return failed("Failed to discard cropped clusters", freed.error());
         TRY(drop_l2_tables(co, size));
     } else {
@@ -59,7 +60,7 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, bool exact,
     if (done) done = file_->flush(co);
     if (!done) return failed("Failed to update the image size", done.error());
     header.size = size;
-    if (size < old_size && exact) return shrink_file(co);
+    if (size < old_size) return shrink_file(co);
     return {};
 }
 

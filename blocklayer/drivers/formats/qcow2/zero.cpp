@@ -124,18 +124,20 @@ IoStatus Image::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length)
                                   : geometry().cluster_start(offset + length);
     if (begin >= end) return Unexpected(Errno::not_supported);
     const sim::MutexLock lock(co, mutex);
-    return change_entries(co, begin, end - begin, FreeReason::request, backing() != nullptr,
+    return change_entries(co, begin, end - begin, FreeReason::request, /*make_tables=*/true,
                           to_discarded);
 }
 
-IoStatus Image::forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+IoStatus Image::forget_range(sim::Co& co, std::uint64_t offset, std::uint64_t length,
+                             bool make_tables) {
     TRY(prepare_change(co));
     const sim::MutexLock lock(co, mutex);
-    return change_entries(co, offset, length, FreeReason::snapshot, false, to_nothing);
+    return change_entries(co, offset, length, FreeReason::snapshot, make_tables, to_nothing);
 }
 
 IoStatus Image::make_empty(sim::Co& co) {
-    TRY(forget_range(co, 0, geometry().clusters_for(size()) * geometry().cluster_bytes()));
+    const std::uint64_t end = geometry().clusters_for(size()) * geometry().cluster_bytes();
+    TRY(forget_range(co, 0, end, /*make_tables=*/false));
     return flush(co);
 }
 
