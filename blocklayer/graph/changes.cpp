@@ -153,6 +153,7 @@ Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, Ro
         if (child != nullptr && reaches(*child, parent))
             return failure(fmt::format("Making '{}' a {} child of '{}' would create a cycle",
                                        child->name(), edge_name, parent.name()));
+        tx.on_commit([&parent, old = NodeRef(&edge->child())] { parent.disinherit(*old); });
         // The driver knows its child by this edge.
         if (child != nullptr)
             move(tx, *edge, *child, Renewed::yes);

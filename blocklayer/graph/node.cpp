@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blocklayer/graph/node.hpp"
 
+#include <algorithm>
+
 #include "blocklayer/graph/backend.hpp"
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/graph/drain.hpp"
@@ -84,6 +86,12 @@ void Node::child_resized(Edge& edge) {
         for (const auto& bitmap : node->dirty_bitmaps_) bitmap->resize(node->length_);
         changed.insert(changed.end(), node->parents_.rbegin(), node->parents_.rend());
     }
+}
+
+void Node::disinherit(Node& child) const {
+    const auto is_to_it = [&](const Edge* edge) { return &edge->child() == &child; };
+    if (child.inherits_from_ == id_ && std::none_of(children_.begin(), children_.end(), is_to_it))
+        child.inherits_from_ = 0;
 }
 
 void Node::became_idle() {

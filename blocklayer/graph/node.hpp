@@ -40,6 +40,7 @@ struct NodeFlags {
     bool read_only = false;
     bool auto_read_only = false;
     bool force_share = false;
+    bool force_share_given = false;  // by an option, this node's or inherited, be it "off"
     bool no_io = false;     // opened for looking at metadata only
     bool inactive = false;  // handed over to another process
     bool discard_unmap = false;
@@ -116,6 +117,8 @@ private:
     friend class Reopen;
     friend class Edge;
     friend class RequestScope;
+    // A child that was opened with this node and is its child no longer goes its own way.
+    void disinherit(Node& child) const;
     void begin_request() { ++in_flight_; }
     void end_request() {
         INVARIANT(in_flight_ > 0);

@@ -90,6 +90,7 @@ NodeFlags flags_of_options(const Value& options, const NodeFlags& defaults) {
     flags.read_only = options.get_bool("read-only", defaults.read_only);
     flags.auto_read_only = options.get_bool("auto-read-only", defaults.auto_read_only);
     flags.force_share = options.get_bool("force-share", defaults.force_share);
+    flags.force_share_given = defaults.force_share_given || options.has("force-share");
     if (const Value* cache = options.find("cache")) {
         flags.direct = cache->get_bool("direct", defaults.direct);
         flags.no_flush = cache->get_bool("no-flush", defaults.no_flush);

@@ -69,6 +69,20 @@ Node* without_implicit(Node* node) {
     return node;
 }
 
+// By a child, or in the image alone.
+bool names_backing(const Node& node) {
+    return node.cow_child() != nullptr || (node.spec().supports_backing &&
+                                           !node.driver().info().backing_filename.empty());
+}
+
+// The driver must know the option at all: what is given may be meant for another one.
+bool can_change(const Node& node, std::string_view name) {
+    const std::vector<MemberSpec>& known = node.spec().options;
+    return std::any_of(known.begin(), known.end(),
+                       [&](const MemberSpec& member) { return member.name == name; }) &&
+           node.driver().can_change_option(name);
+}
+
 }  // namespace
 
 struct Reopen::Queue {
@@ -127,7 +141,7 @@ void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
         const Value* given = options.find(edge->name());
         if (given != nullptr && given->is_dict())
             add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()));
-        else
+        else if (given == nullptr || *given == Value(child.name()))
             add_follower(*entry, child, edge->role());
     }
 }
@@ -149,6 +163,7 @@ void Reopen::Queue::add_follower(const Entry& parent, Node& child, RoleSet role)
     if (follows("read-only")) named.set("read-only", flags.read_only = would_be.read_only);
     if (follows("auto-read-only"))
         named.set("auto-read-only", flags.auto_read_only = would_be.auto_read_only);
+    if (follows("force-share")) named.set("force-share", would_be.force_share);
     if (follows("cache")) {
         flags.direct = would_be.direct;
         flags.no_flush = would_be.no_flush;
@@ -180,7 +195,9 @@ Status Reopen::Queue::check_child_option(const Node& node, const std::string& na
 Status Reopen::Queue::check_options(const Entry& entry) const {
     const Node& node = *entry.node;
     const bool keeps_others = entry.reset == Reset::no;
-    const Value options = keeps_others ? joined(entry.options, node.options()) : entry.options;
+    Value options = keeps_others ? joined(entry.options, node.options()) : entry.options;
+    if (keeps_others && node.flags().force_share_given)
+        options.set("force-share", node.flags().force_share);
     for (const Value::Member* member : wire_order(options)) {
         const auto& [name, value] = *member;
         if (name == "driver" && value.as_string() != node.spec().name) return cannot_change(name);
@@ -193,25 +210,26 @@ Status Reopen::Queue::check_options(const Entry& entry) const {
             if (!keeps_others) TRY(check_child_option(node, name, value));
             continue;
         }
-        if (node.driver().can_change_option(name)) continue;
+        if (can_change(node, name)) continue;
         const Value* old = node.options().find(name);
         const Value before = old != nullptr ? flattened(name, *old) : Value::dict();
         const Value after = flattened(name, value);
         for (const auto& [part, wanted] : after.members())
             if (!before.has(part) || before.at(part) != wanted) return cannot_change(part);
     }
-    return keeps_others ? Status() : check_resets(entry);
+    return {};
 }
 
+// What an entry no longer says must be something that can go back to its default.
 Status Reopen::Queue::check_resets(const Entry& entry) const {
     const Node& node = *entry.node;
-    if (node.flags().force_share && !entry.options.has("force-share"))
-        return failure("Option 'force-share' cannot be reset to its default value");
-    for (const Value::Member* member : wire_order(node.options())) {
+    Value said = node.options();
+    if (node.flags().force_share_given) said.set("force-share", node.flags().force_share);
+    for (const Value::Member* member : wire_order(said)) {
         const auto& [name, value] = *member;
         if (name == "node-name" || is_flag_option(name)) continue;
         if (name == "backing" || node.child(name) != nullptr) continue;
-        if (node.driver().can_change_option(name)) continue;
+        if (can_change(node, name)) continue;
         const Value* given = entry.options.find(name);
         const Value after = given != nullptr ? flattened(name, *given) : Value::dict();
         const Value before = flattened(name, value);
@@ -266,11 +284,12 @@ Status Reopen::Queue::prepare_entry(sim::Co& co, Transaction& tx, Entry& entry,
         return failure(
             fmt::format("Block format '{}' used by node '{}' does not support reopening files",
                         node.spec().name, node.name()));
+    if (entry.reset == Reset::yes) TRY(check_resets(entry));
     const Value options = entry.reset == Reset::yes ? entry.options : node.options();
     ReopenContext context(layer, node, options, entry.flags);
     TRY(node.driver().reopen_prepare(co, context));
     entry.prepared = true;
-    if (entry.reset == Reset::yes && node.cow_child() != nullptr && !entry.options.has("backing"))
+    if (entry.reset == Reset::yes && names_backing(node) && !entry.options.has("backing"))
         return failure(fmt::format("backing is missing for '{}'", node.name()));
     TRY(change_children(tx, entry, touched));
     return check_options(entry);
@@ -341,6 +360,7 @@ Status Reopen::reopen(sim::Co& co, BlockLayer& layer, std::span<const Value> opt
         NodeFlags defaults;
         defaults.no_io = node->flags().no_io;
         defaults.inactive = node->flags().inactive;
+        defaults.discard_unmap = node->flags().discard_unmap;
         queue.add(*node, given, Queue::Reset::yes, defaults);
     }
     return queue.apply(co);

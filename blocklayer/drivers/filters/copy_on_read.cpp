@@ -31,10 +31,13 @@ public:
         Node* bottom = context.layer().find_node(name);
         if (bottom == nullptr) return failure(fmt::format("Bottom node '{}' not found", name));
         if (bottom->is_filter()) return failure(fmt::format("Bottom node '{}' is a filter", name));
-        if (!in_chain(*bottom))
+        Graph& graph = context.layer().graph();
+        TRY(graph.freeze_chain(node(), bottom));
+        if (!in_chain(*bottom)) {
+            graph.unfreeze_chain(node(), bottom);
             return failure(fmt::format("Bottom node '{}' is not in the backing chain of '{}'", name,
                                        below().child().name()));
-        TRY(context.layer().graph().freeze_chain(node(), bottom));
+        }
         bottom_ = NodeRef(bottom);
         return {};
     }

@@ -19,7 +19,7 @@ constexpr std::uint64_t sector_bytes = 512;
 struct Window {
     std::uint64_t offset = 0;
     std::optional<std::uint64_t> size;  // nullopt: to the end of the file
-    bool given = false;                 // by either option
+    bool given = false;                 // not just the whole file
 
     bool operator==(const Window&) const = default;
 };
@@ -33,8 +33,9 @@ Result<std::uint64_t> non_negative(const Value& options, std::string_view name) 
 }
 
 Result<Window> read_window(const Value& options) {
-    Window window{.given = options.has("offset") || options.has("size")};
+    Window window;
     window.offset = TRY(non_negative(options, "offset"));
+    window.given = window.offset > 0 || options.has("size");
     if (options.has("size")) window.size = TRY(non_negative(options, "size"));
     return window;
 }
