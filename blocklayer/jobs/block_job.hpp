@@ -51,6 +51,11 @@ protected:
 
     // What an error of a request leads to, told to clients; stop: the job pauses for the user.
     ErrorAction error_action(OnError policy, bool is_read, Errno error);
+    // What is told of a failure at the job's end: its errno alone.
+    static Status by_errno(const Status& status) {
+        if (status) return {};
+        return failure(sim::errno_text(status.error().code), status.error().code);
+    }
     // Notes bytes against the speed: how long to wait.
     sim::Duration account(std::uint64_t bytes);
 

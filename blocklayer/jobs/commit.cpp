@@ -161,7 +161,7 @@ Status Commit::copy(sim::Co& co, std::uint64_t offset, std::uint64_t length, boo
 Status Commit::run(sim::Co& co) {
     const std::uint64_t length = top_->length();
     set_progress_left(length);
-    if (base_->length() < length) TRY(base_->truncate(co, length, /*exact=*/false));
+    if (base_->length() < length) TRY(by_errno(base_->truncate(co, length, /*exact=*/false)));
     sim::Duration delay;
     for (std::uint64_t offset = 0; offset < length;) {
         sleep(co, delay);

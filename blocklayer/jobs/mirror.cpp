@@ -77,6 +77,8 @@ Status Mirror::take_nodes(Node& source, Node& target) {
     const bool onto_backing = options_.type == JobType::commit;
     TRY(hold("main node", *filter_, {Perm::consistent_read, reads_and_writes}, Main::yes));
     TRY(set_speed(options_.speed));
+    if (!onto_backing && chain_contains(source, *without_filters(&target)))
+        return failure("Cannot mirror to a filter on top of a node in the source's backing chain");
 
     Claim claim{Perm::write, Perm::write_unchanged};
     if (onto_backing) {
@@ -161,7 +163,7 @@ Status Mirror::match_sizes(sim::Co& co) {
     }
     if (target_->length() >= length || sim::mutant<"commit: the base keeps its length">())
         return {};
-    return target_->truncate(co, length, /*exact=*/false);
+    return by_errno(target_->truncate(co, length, /*exact=*/false));
 }
 
 Status Mirror::run(sim::Co& co) {
@@ -288,10 +290,10 @@ Status Mirror::check_end(bool with_result) {
 
 Status Mirror::swap_in_target(sim::Co& co) {
     Node& replaced = replaced_ ? *replaced_ : *source_;
+    target_.reset();  // the job writes no more: the target may become read-only, as the source is
     if (target_node_->read_only() != replaced.read_only())
         TRY(Reopen::set_read_only(co, *target_node_, replaced.read_only()));
     const DrainedSection target_drained(co, *target_node_);
-    target_.reset();
     let_go();
     if (std::exchange(frozen_, false))
         layer().graph().unfreeze_chain(*filter_, target_node_.get());

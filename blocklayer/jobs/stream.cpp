@@ -31,7 +31,6 @@ Status Stream::launch(sim::Co& co, Node& overlay, Node& bottom, Node& last,
     job->overlay_ = NodeRef(&overlay);
     job->bottom_ = NodeRef(&bottom);
     job->last_ = NodeRef(&last);
-    job->base_ = NodeRef(below(last));
     bool added = false;
     const auto make = [&]() -> Status {
         TRY(job->make_writable(co));
@@ -93,7 +92,8 @@ Status Stream::take_nodes() {
     reader_->queue_when_drained = false;
     TRY(reader_->insert(*filter_));
     TRY(hold("active node", *overlay_, {PermSet(), reads | Perm::write}));
-    for (Node* node = below(*overlay_); node != nullptr && node != base_.get(); node = below(*node))
+    const Node* base = below(*last_);
+    for (Node* node = below(*overlay_); node != nullptr && node != base; node = below(*node))
         TRY(hold("intermediate node", *node, {PermSet(), reads}));
     return {};
 }
@@ -107,8 +107,9 @@ IoResult<std::uint64_t> Stream::next_part(sim::Co& co, std::uint64_t offset, std
     Node& top = *without_filters(overlay_.get());
     const BlockStatus own = TRY(RequestLayer::block_status(co, top, offset, length));
     Node* next = below(top);
-    if (own.allocated || next == nullptr || next == base_.get()) return own.length;
-    const ChainStatus deeper = TRY(status_above(co, *next, base_.get(), offset, own.length));
+    const NodeRef base(below(*last_));
+    if (own.allocated || next == nullptr || next == base.get()) return own.length;
+    const ChainStatus deeper = TRY(status_above(co, *next, base.get(), offset, own.length));
     copy = deeper.allocated;
     return deeper.length;
 }
@@ -187,7 +188,7 @@ void Stream::clean(sim::Co& co) {
     filter_ = NodeRef();
     if (std::exchange(was_read_only_, false))
         (void)Reopen::set_read_only(co, *overlay_, true);
-    overlay_ = bottom_ = last_ = base_ = NodeRef();
+    overlay_ = bottom_ = last_ = NodeRef();
 }
 
 }  // namespace blocklayer

@@ -44,7 +44,8 @@ private:
                                       bool& copy);
 
     StreamOptions options_;
-    NodeRef overlay_, bottom_, last_, base_, filter_;
+    // Nobody keeps what is below the last one: it may be gone before the job is done.
+    NodeRef overlay_, bottom_, last_, filter_;
     std::unique_ptr<BlockBackend> reader_;
     bool was_read_only_ = false;
 };

@@ -63,10 +63,9 @@ Result<Value> blockdev_mirror(sim::Co& co, BlockLayer& layer, const Value& argum
     TRY(layer.check_blocked(*source, op_mirror_source));
     TRY(layer.check_blocked(*target, op_mirror_target));
     const std::string sync = arguments.at("sync").as_string();
-    const bool has_backing = below(*without_filters(source.get())) != nullptr;
-    options.sync = sync == "none"                  ? MirrorSync::none
-                   : sync == "top" && has_backing ? MirrorSync::top
-                                                   : MirrorSync::full;
+    options.sync = sync == "none"  ? MirrorSync::none
+                   : sync == "top" ? MirrorSync::top
+                                   : MirrorSync::full;
     options.replaces = arguments.get_string("replaces");
     if (arguments.has("replaces")) TRY(check_replaces(layer, *source, options.replaces));
     if (sync == "incremental" || sync == "bitmap")
