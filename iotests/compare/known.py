@@ -3,6 +3,9 @@
 
 An entry of known_differences.json says in which command the programs differ and how each of them
 answers, as regular expressions; it explains a difference that all of them fit. Nothing else does.
+Some bugs show only later, in an answer that may be wrong in other ways as well: an entry
+`without_refused` explains a difference only if it is gone when the commands before it that were
+refused are left out.
 """
 
 import json
@@ -22,6 +25,7 @@ class Known:
     real: str
     reason: str
     transcript: tuple  # the shortest one that shows it
+    without_refused: bool = False
 
     def explains(self, command, ours, real):
         return (re.fullmatch(self.command, command) is not None and

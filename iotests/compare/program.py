@@ -4,6 +4,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 
 REAL = ["qemu-system-x86_64", "-nodefaults", "-machine", "pc", "-S", "-display", "none",
@@ -92,6 +93,9 @@ class Program:
     def _died(self, command):
         self.process.wait()
         said = self.process.stderr.read().decode(errors="replace").strip().splitlines()
-        reason = said[-1] if said else f"exit status {self.process.returncode}"
+        status = self.process.returncode
+        # A crash says nothing: what was said before is not its reason.
+        told = said and status != -signal.SIGSEGV
+        reason = said[-1] if told else f"exit status {status}"
         raise ProgramDied(f"{self.argv[0]} ended with {self.process.returncode} "
                           f"in {command}: {reason}", reason)

@@ -128,15 +128,24 @@ class Comparison:
             return prologue[step] if step < len(prologue) else generator.draw()
         return self._play(draw, generator.learn)
 
+    def _explanation(self, difference, commands, refused, images):
+        """What explains a difference in the last of the commands; refused: positions in them."""
+        known = known_differences.explanation(difference, self.entries)
+        if known is None or not known.without_refused:
+            return known
+        others = [command for at, command in enumerate(commands) if at not in refused]
+        return known if refused and self.play(others, images).difference is None else None
+
     def _play(self, next_command, learn, images=None):
-        played = Played([])
+        played, refused = Played([]), set()
         with Pair(self.ours, self.real, images or self.images) as pair:
             while (command := next_command(len(played.commands))) is not None:
                 played.commands.append(command)
                 mine, theirs = pair.play(command)
                 if mine.seen() != theirs.seen():
                     played.difference = Difference(len(played.commands) - 1, mine, theirs)
-                    played.known = known_differences.explanation(played.difference, self.entries)
+                    played.known = self._explanation(played.difference, played.commands, refused,
+                                                     images)
                     break
                 if theirs.died:
                     played.death = theirs.reply["died"]
@@ -144,6 +153,8 @@ class Comparison:
                 if "return" in theirs.reply:
                     played.succeeded += 1
                     played.kinds |= kinds_of(command)
+                else:
+                    refused.add(len(played.commands) - 1)
                 learn(theirs)
         return played
 

@@ -59,15 +59,21 @@ def test_a_seed_draws_the_same_commands(comparison):
     assert drawn[0] == drawn[1] and len(drawn[0]) == 12
 
 
-def test_a_difference_is_found_shortened_and_told(tmp_path):
-    other = tmp_path / "other.py"
-    other.write_text(
+def with_other_words(directory, words, others):
+    """A program that is the real one but for some words."""
+    path = directory / "other.py"
+    path.write_text(
         "import subprocess, sys\n"
         f"real = subprocess.Popen({REAL!r}, stdin=0, stdout=subprocess.PIPE)\n"
         "for line in real.stdout:\n"
-        "    sys.stdout.buffer.write(line.replace(b'Cannot find device', b'No device'))\n"
+        f"    sys.stdout.buffer.write(line.replace({words!r}, {others!r}))\n"
         "    sys.stdout.buffer.flush()\n")
-    with compare.Comparison([sys.executable, str(other)]) as comparison:
+    return [sys.executable, str(path)]
+
+
+def test_a_difference_is_found_shortened_and_told(tmp_path):
+    other = with_other_words(tmp_path, b"Cannot find device", b"No device")
+    with compare.Comparison(other) as comparison:
         commands = [{"execute": "query-status"},
                     {"execute": "blockdev-add", "arguments": {
                         "driver": "null-co", "node-name": "n", "size": 512}},
@@ -126,6 +132,18 @@ def test_a_scenario_that_does_not_pass_is_no_transcript(tmp_path):
                     "    await world.vm().qmp('query-status')\n    assert False, 'on purpose'\n")
     status, said = compared(path)
     assert status == 2 and "does not pass" in said and "on purpose" in said
+
+
+def test_what_differs_without_refused_commands_too_is_not_known(tmp_path):
+    other = with_other_words(tmp_path, b"unshared by node 'b'", b"unshared by node 'a'")
+    entry = next(entry for entry in known.load() if entry.without_refused)
+    commands = compare.from_lines("\n".join(entry.transcript))
+    refused = {"execute": "blockdev-del", "arguments": {"node-name": "none"}}
+    commands = [command for command in commands if command["execute"] != "blockdev-reopen"]
+    with compare.Comparison(other) as comparison:
+        for before in ([], [refused]):
+            played = comparison.play(before + commands)
+            assert played.difference is not None and played.known is None
 
 
 def test_a_transcript_that_is_none_is_refused_by_line():

@@ -97,7 +97,7 @@ def _decide(index):
 def run(ours, real=REAL, slice_of=(0, 1), workers=6, progress=lambda done, rows: None):
     """Decides the cells of every slice_of[1]-th row, starting at slice_of[0], on both programs."""
     schema = read_schema(ours, real)
-    entries = known_differences.load()
+    entries = [entry for entry in known_differences.load() if not entry.without_refused]
     indices = range(len(rows_of(schema)))[slice_of[0]::slice_of[1]]
     with tempfile.TemporaryDirectory() as images:
         roles.make_images(images)
