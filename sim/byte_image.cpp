@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A node is changed in place only by the one who alone refers to it, and so to the way down to it.
+// A world in an arena may refer to nodes outside of it, which outlive it: those it never changes,
+// their counts neither.
 #include "sim/byte_image.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "sim/arena.hpp"
 #include "sim/check.hpp"
 
 namespace sim {
@@ -32,13 +35,13 @@ template <class T>
 class Pool {
 public:
     T* take() {
-        if (spare_ == nullptr) return new T;
+        if (spare_ == nullptr || Arena::current() != nullptr) return new T;
         T* node = new (std::exchange(spare_, spare_->next)) T;
         --count_;
         return node;
     }
     void give_back(T* node) {
-        if (count_ == spare_max) {
+        if (count_ == spare_max || Arena::holds(node)) {
             delete node;
             return;
         }
@@ -55,28 +58,44 @@ private:
     std::size_t count_ = 0;
 };
 
+template <class T>
+T& made_outside() {
+    const Arena::Outside outside;
+    return *new T{};
+}
+
 // Never destroyed: images may be static.
 Pool<Chunk>& chunks() {
-    static auto& pool = *new Pool<Chunk>;
+    static auto& pool = made_outside<Pool<Chunk>>();
     return pool;
 }
 Pool<Inner>& inners() {
-    static auto& pool = *new Pool<Inner>;
+    static auto& pool = made_outside<Pool<Inner>>();
     return pool;
 }
 
 // Allocated but zero: one chunk stands for all of them.
 Chunk* zero_chunk() {
-    static auto* chunk = new Chunk{};
+    static auto* chunk = &made_outside<Chunk>();
     return chunk;
 }
 
 Shared& shared(void* node) { return *static_cast<Shared*>(node); }
+bool outlives_us(const void* node) {
+    return Arena::current() != nullptr && !Arena::current()->owns(node);
+}
+bool has_others(void* node) { return shared(node).references > 1 || outlives_us(node); }
+void add_reference(void* node) {
+    if (!outlives_us(node)) ++shared(node).references;
+}
+// True: it was the last one.
+bool drop_reference(void* node) { return !outlives_us(node) && --shared(node).references == 0; }
+
 Inner& inner(void* node) { return *static_cast<Inner*>(node); }
 Chunk& chunk(void* node) { return *static_cast<Chunk*>(node); }
 
 void release(void* node, unsigned height) {
-    if (node == nullptr || --shared(node).references > 0) return;
+    if (node == nullptr || !drop_reference(node)) return;
     if (height == 0) {
         chunks().give_back(&chunk(node));
         return;
@@ -102,12 +121,12 @@ std::uint64_t span_of_child(unsigned height) {
 Inner& own(void*& link) {
     if (link == nullptr) {
         link = inners().take();
-    } else if (shared(link).references > 1) {
+    } else if (has_others(link)) {
         Inner* copy = inners().take();
         copy->child = inner(link).child;
         for (void* child : copy->child)
-            if (child != nullptr) ++shared(child).references;
-        --shared(link).references;
+            if (child != nullptr) add_reference(child);
+        drop_reference(link);
         link = copy;
     }
     return inner(link);
@@ -187,10 +206,10 @@ struct ByteTree {
             if (!overwritten) fresh->bytes.fill(std::byte{0});
             link = fresh;
             ++image.chunks_;
-        } else if (shared(link).references > 1) {
+        } else if (has_others(link)) {
             Chunk* copy = chunks().take();
             if (!overwritten) copy->bytes = chunk(link).bytes;
-            --shared(link).references;
+            drop_reference(link);
             link = copy;
         }
         return chunk(link);
@@ -201,7 +220,7 @@ struct ByteTree {
         if (link == nullptr) ++image.chunks_;
         release(link, 0);
         link = zero_chunk();
-        ++zero_chunk()->references;
+        add_reference(link);
     }
 
     static void erase_chunks(ByteImage& image, std::uint64_t from, std::uint64_t to) {
@@ -225,7 +244,7 @@ struct ByteTree {
 
 ByteImage::ByteImage(const ByteImage& other)
     : root_(other.root_), height_(other.height_), size_(other.size_), chunks_(other.chunks_) {
-    if (root_ != nullptr) ++shared(root_).references;
+    if (root_ != nullptr) add_reference(root_);
 }
 
 ByteImage::~ByteImage() { release(root_, height_); }

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/arena.hpp"
 #include "sim/check.hpp"
 #include "sim/world.hpp"
 
@@ -39,7 +40,10 @@ constexpr std::size_t head_bytes = body_at + FiberBlock::body_bytes_max;
 constexpr std::size_t block_bytes = guard_bytes + stack_bytes;
 
 std::vector<void*>& spare_blocks() {
-    static auto& blocks = *new std::vector<void*>;  // outlives every static World
+    static auto& blocks = []() -> auto& {
+        const Arena::Outside outside;
+        return *new std::vector<void*>;  // outlives every static World
+    }();
     return blocks;
 }
 
@@ -156,7 +160,14 @@ void* FiberBlock::take() {
     return static_cast<std::byte*>(memory) + block_bytes - head_bytes;
 }
 
-void FiberBlock::give_back(void* fiber) { spare_blocks().push_back(fiber); }
+void FiberBlock::give_back(void* fiber) {
+    const Arena::Outside outside;
+    spare_blocks().push_back(fiber);
+}
+
+void FiberBlock::take_again(void* fiber) { std::erase(spare_blocks(), fiber); }
+
+std::byte* FiberBlock::end_of(void* fiber) { return static_cast<std::byte*>(fiber) + head_bytes; }
 
 void* FiberBlock::body_of(void* fiber) { return static_cast<std::byte*>(fiber) + body_at; }
 

@@ -51,6 +51,7 @@ private:
     friend class World;
     friend class WaitQueue;
     friend class FiberRef;
+    friend class Checkpoint;
     friend struct FiberCore;
     enum class State : std::uint8_t { fresh, ready, running, parked, finished };
 
@@ -101,6 +102,8 @@ struct FiberBlock {
     static constexpr std::size_t body_bytes_max = 1024;
     static void* take();  // address of the Fiber
     static void give_back(void* fiber);
+    static void take_again(void* fiber);  // this one, which is not in use
+    static std::byte* end_of(void* fiber);
     static void* body_of(void* fiber);
 };
 

@@ -40,4 +40,10 @@ WithoutMutants::~WithoutMutants() {
     if (was_on_ != nullptr) was_on_->on = true;
 }
 
+std::string current_mutant() {
+    for (const MutantSwitch* mutant : switches())
+        if (mutant->on) return mutant->name;
+    return {};
+}
+
 }  // namespace sim

@@ -26,6 +26,7 @@ constexpr bool mutants_built_in = BLOCKSTEP_MUTANTS;
 std::vector<std::string> all_mutants();
 // From here on only this one is on; an empty name: none. False: there is no such mutant.
 bool set_mutant(std::string_view name);
+std::string current_mutant();  // the one that is on; empty: none
 
 class MutantSwitch;
 

@@ -37,10 +37,10 @@ std::uint64_t RandomStream::next() {
 
 std::uint64_t RandomStream::below(std::uint64_t bound) {
     EXPECTS(bound > 0);
-    // Rejection keeps it uniform; at most one retry on average.
-    const std::uint64_t limit = UINT64_MAX - UINT64_MAX % bound;
+    // Rejection keeps it uniform; at most one retry on average. The limit is above MAX - bound, so
+    // few draws need to know it.
     std::uint64_t draw = next();
-    while (draw >= limit) draw = next();
+    while (draw > UINT64_MAX - bound && draw >= UINT64_MAX - UINT64_MAX % bound) draw = next();
     return draw % bound;
 }
 

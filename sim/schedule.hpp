@@ -73,6 +73,9 @@ public:
     virtual std::uint32_t choose(std::uint32_t n, Label label) = 0;
     // Picks the next event among those ready, in the order they became so.
     virtual std::uint32_t pick(std::span<const Candidate> ready);
+    // True: their number is all it looks at, and pick_of() is asked instead of pick().
+    virtual bool blind() const { return false; }
+    virtual std::uint32_t pick_of(std::uint32_t ready);
     // What goes wrong at this site: a number below n > 1.
     virtual std::uint32_t fault(std::uint32_t n, Label site);
     // Whether a run has this feature, or leaves out this operation.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "sim/arena.hpp"
 #include "sim/platform.hpp"
 
 namespace sim {
@@ -24,6 +25,13 @@ private:
     std::vector<Runnable*>& spare_;
 };
 
+// Whoever answers is not of this world: what it keeps stays when the world's arena is rewound.
+template <class Answer>
+auto ask(Answer answer) {
+    const Arena::Outside outside;
+    return answer();
+}
+
 std::string last_events(const Trace& trace) {
     std::string text = "\nlast events:";
     for (const TraceEvent& event : trace.last(50)) text += "\n  " + trace.to_line(event);
@@ -38,6 +46,7 @@ World::World(WorldOptions options)
       ready_(64),
       schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
       in_order_(schedule_->in_order()),
+      blind_(schedule_->blind()),
       record_choices_(options.record_choices),
       clock_(options.clock),
       watcher_(schedule_->watcher()),
@@ -74,6 +83,22 @@ void World::close() {
     spare_posts_.clear();
 }
 
+void World::begin(std::uint64_t seed, std::unique_ptr<Schedule> schedule, bool record_choices) {
+    EXPECTS(streams_.empty() && schedule != nullptr);
+    seed_ = seed;
+    schedule_ = std::move(schedule);
+    in_order_ = schedule_->in_order();
+    blind_ = schedule_->blind();
+    watcher_ = schedule_->watcher();
+    record_choices_ = record_choices;
+}
+
+std::unique_ptr<Schedule> World::end() {
+    in_order_ = true;
+    watcher_ = nullptr;
+    return std::exchange(schedule_, fifo_schedule());
+}
+
 Thread& World::add_thread(std::string name, ThreadKind kind) {
     const auto index = static_cast<std::uint32_t>(threads_.size());
     threads_.push_back(std::unique_ptr<Thread>(new Thread(index, std::move(name), kind)));
@@ -90,13 +115,14 @@ RandomStream& World::rng(std::string_view name) {
 std::uint32_t World::choose(std::uint32_t n, Label label) {
     EXPECTS(n > 0);
     if (n == 1 || in_order_) return 0;
-    return record(ChoiceKind::value, label, n, schedule_->choose(n, label));
+    return record(ChoiceKind::value, label, n, ask([&] { return schedule_->choose(n, label); }));
 }
 
 std::uint32_t World::fault(std::uint32_t n, Label site) {
     EXPECTS(n > 1);
     if (in_order_ || faults_left_ == 0) return 0;
-    const std::uint32_t k = record(ChoiceKind::fault, site, n, schedule_->fault(n, site));
+    const std::uint32_t k =
+        record(ChoiceKind::fault, site, n, ask([&] { return schedule_->fault(n, site); }));
     if (k == 0) return 0;
     --faults_left_;
     faults_.push_back({now_, trace_.count(), events_run_, site, k});
@@ -106,12 +132,14 @@ std::uint32_t World::fault(std::uint32_t n, Label site) {
 
 bool World::feature(Label name) {
     if (in_order_) return true;
-    return record(ChoiceKind::feature, name, 2, schedule_->feature(name) ? 0 : 1) == 0;
+    const bool in_use = ask([&] { return schedule_->feature(name); });
+    return record(ChoiceKind::feature, name, 2, in_use ? 0 : 1) == 0;
 }
 
 bool World::keep(Label operation) {
     if (in_order_) return true;
-    return record(ChoiceKind::operation, operation, 2, schedule_->keep(operation) ? 0 : 1) == 0;
+    const bool kept = ask([&] { return schedule_->keep(operation); });
+    return record(ChoiceKind::operation, operation, 2, kept ? 0 : 1) == 0;
 }
 
 std::uint32_t World::record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k) {
@@ -158,21 +186,32 @@ void World::forget_ready(Runnable& runnable) {
     --ready_count_;
 }
 
-Runnable& World::take_ready() {
+// Which of the ready ones, more than one, runs next.
+std::size_t World::pick_ready() {
+    const auto n = static_cast<std::uint32_t>(ready_count_);
     const std::size_t mask = ready_.size() - 1;
     std::size_t k = 0;
-    if (!in_order_ && ready_count_ > 1) {
-        candidates_.clear();
-        for (std::size_t i = 0; i < ready_count_; ++i) {
+    if (blind_) {
+        k = ask([&] { return schedule_->pick_of(n); });
+    } else {
+        if (candidates_.size() < n) candidates_.resize(ready_.size());
+        Candidate* candidate = candidates_.data();
+        for (std::size_t i = 0; i < n; ++i) {
             const Runnable& runnable = *ready_[(ready_head_ + i) & mask];
-            candidates_.push_back({runnable.id, runnable.thread, runnable.turns, runnable.label});
+            *candidate++ = {runnable.id, runnable.thread, runnable.turns, runnable.label};
         }
-        k = schedule_->pick(candidates_);
-        INVARIANT(k < ready_count_);
-        if (record_choices_)
-            choices_.push_back({candidates_[k].label, static_cast<std::uint32_t>(ready_count_),
-                                static_cast<std::uint32_t>(k), ChoiceKind::order});
+        k = ask([&] { return schedule_->pick(std::span(candidates_).first(n)); });
     }
+    INVARIANT(k < n);
+    if (record_choices_)
+        choices_.push_back({ready_[(ready_head_ + k) & mask]->label, n,
+                            static_cast<std::uint32_t>(k), ChoiceKind::order});
+    return k;
+}
+
+Runnable& World::take_ready() {
+    const std::size_t mask = ready_.size() - 1;
+    const std::size_t k = in_order_ || ready_count_ == 1 ? 0 : pick_ready();
     Runnable& chosen = *ready_[(ready_head_ + k) & mask];
     // Close the gap: what came earlier moves up by one.
     for (std::size_t i = k; i > 0; --i)
@@ -201,7 +240,7 @@ Runnable& World::take_ready() {
     }
     turning_ = false;
     if (failure_) rethrow_failure();
-    if (watcher_ != nullptr) [[unlikely]] watcher_->ends(touched_);
+    if (watcher_ != nullptr) [[unlikely]] ask([&] { watcher_->ends(touched_); });
     return true;
 }
 
@@ -209,7 +248,7 @@ void World::announce(const Runnable& next) {
     const Step step{now_,       events_run_, next.id,   next.thread,
                     next.turns, next.label,  next.doing};
     touched_.clear();
-    watcher_->begins(step);
+    ask([&] { watcher_->begins(step); });
 }
 
 bool World::step() { return turn(); }

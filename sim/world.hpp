@@ -181,6 +181,12 @@ public:
     // A deferred handler: an event of its own, never run inline.
     void post(Thread& thread, Label label, std::function<void()> handler);
 
+    // A world that was set up in order goes on with this seed and under this schedule, as if it had
+    // had them from the start: so no stream may have been asked for yet.
+    void begin(std::uint64_t seed, std::unique_ptr<Schedule> schedule, bool record_choices);
+    // The schedule back; from here on events run in order.
+    std::unique_ptr<Schedule> end();
+
     // Runs one event, moving the clock when nothing is ready. False: nothing left to run.
     bool step();
     // Runs until the condition holds (true) or nothing is left to run (false).
@@ -229,6 +235,7 @@ private:
     friend class Co;
     friend class Fiber;
     friend class Timer;
+    friend class Checkpoint;
     friend struct FiberCore;
 
     template <class Body>
@@ -249,6 +256,7 @@ private:
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
     void make_ready(Runnable& runnable);
     void forget_ready(Runnable& runnable);
+    std::size_t pick_ready();
     Runnable& take_ready();
     bool advance_clock(Instant limit);
     void fire_due_timers();
@@ -282,7 +290,7 @@ private:
     std::vector<Date> timers_;  // a heap
     std::vector<Candidate> candidates_;
     std::unique_ptr<Schedule> schedule_;
-    bool in_order_;
+    bool in_order_, blind_;
     bool record_choices_;
     bool closing_ = false;
     bool turning_ = false;

@@ -15,7 +15,11 @@ public:
     }
 
     std::uint32_t pick(std::span<const Candidate> ready) override {
-        return static_cast<std::uint32_t>(stream_.below(ready.size()));
+        return pick_of(static_cast<std::uint32_t>(ready.size()));
+    }
+    bool blind() const override { return true; }
+    std::uint32_t pick_of(std::uint32_t ready) override {
+        return static_cast<std::uint32_t>(stream_.below(ready));
     }
 
     std::uint32_t fault(std::uint32_t n, Label) override {
