@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 
@@ -162,21 +163,34 @@ bool is_of_kind(const Value& value, Builtin::Kind kind) {
 // Commands run on small stacks, and what follows the check recurses as deeply as the value does.
 constexpr int depth_max = 100;
 
-// Where a value stands: the whole path for most messages, its last name for some.
+// Where a value stands: the whole path for most messages, its last name for some. Said only when
+// something is wrong, so a place is a link to the one above it.
 struct Place {
-    std::string path;
-    std::string name;
+    const Place* above = nullptr;
+    std::string_view name;
+    std::string_view top;      // the path of a place with none above
+    std::int64_t index = -1;   // of an item of a list
     int depth = 0;
 
-    Place member(const std::string& member) const {
-        return {path.empty() ? member : path + "." + member, member, depth + 1};
+    Place member(std::string_view member) const {
+        return {.above = this, .name = member, .depth = depth + 1};
     }
-    Place item(std::size_t index) const {
-        return {fmt::format("{}[{}]", path, index), "null", depth + 1};
+    Place item(std::size_t number) const {
+        return {.above = this,
+                .name = "null",
+                .index = static_cast<std::int64_t>(number),
+                .depth = depth + 1};
+    }
+    std::string path() const {
+        if (above == nullptr) return std::string(top);
+        std::string path = above->path();
+        if (index >= 0) return fmt::format("{}[{}]", path, index);
+        if (!path.empty()) path += '.';
+        return path += name;
     }
 };
 
-Status wrong_type(const std::string& name, std::string_view expected) {
+Status wrong_type(std::string_view name, std::string_view expected) {
     return failure(fmt::format("Invalid parameter type for '{}', expected: {}", name, expected));
 }
 
@@ -185,8 +199,8 @@ Status check_in(const Value& value, std::string_view type, const Place& place);
 Status check_builtin(const Value& value, const Builtin& builtin, const Place& place) {
     if (!is_of_kind(value, builtin.kind)) {
         if (builtin.kind == Builtin::Kind::unsigned_integer)
-            return failure(fmt::format("Parameter '{}' expects uint64", place.path));
-        return wrong_type(place.path, expected_name(builtin.kind));
+            return failure(fmt::format("Parameter '{}' expects uint64", place.path()));
+        return wrong_type(place.path(), expected_name(builtin.kind));
     }
     const bool bounded = builtin.greatest != std::numeric_limits<std::int64_t>::max();
     if (bounded &&
@@ -196,49 +210,68 @@ Status check_builtin(const Value& value, const Builtin& builtin, const Place& pl
 }
 
 Status check_list(const Value& value, std::string_view element, const Place& place) {
-    if (!value.is_list()) return wrong_type(place.path, "array");
+    if (!value.is_list()) return wrong_type(place.path(), "array");
     std::size_t index = 0;
     for (const Value& item : value.items()) TRY(check_in(item, element, place.item(index++)));
     return {};
 }
 
-Status check_given(const Value& value, const std::vector<MemberSpec>& members, const Place& place,
-                   std::vector<std::string_view>& known) {
+Status check_given(const Value& value, const std::vector<MemberSpec>& members,
+                   const Place& place) {
     for (const MemberSpec& member : members) {
-        known.push_back(member.name);
         const Value* given = value.find(member.name);
         const Place there = place.member(member.name);
         if (given != nullptr)
             TRY(check_in(*given, member.type, there));
         else if (member.required)
-            return failure(fmt::format("Parameter '{}' is missing", there.path));
+            return failure(fmt::format("Parameter '{}' is missing", there.path()));
     }
     return {};
 }
 
-Status check_rest(const Value& value, const std::vector<std::string_view>& known,
-                  const Place& place) {
-    std::vector<std::string_view> names;
+using MemberLists = std::array<const std::vector<MemberSpec>*, 2>;  // nullptr: none
+
+Status refuse_rest(const Value& value, const MemberLists& lists, const Place& place) {
+    std::vector<std::string_view> names, known;
     for (const Value::Member* member : wire_order(value)) names.push_back(member->first);
+    for (const auto* members : lists)
+        if (members != nullptr)
+            for (const MemberSpec& member : *members) known.push_back(member.name);
     const auto unexpected = first_left_over(names, known);
-    if (!unexpected) return {};
+    INVARIANT(unexpected.has_value());
     return failure(
-        fmt::format("Parameter '{}' is unexpected", place.member(std::string(*unexpected)).path));
+        fmt::format("Parameter '{}' is unexpected", place.member(*unexpected).path()));
+}
+
+Status check_rest(const Value& value, const MemberLists& lists, const Place& place) {
+    const auto is_known = [&](const Value::Member& given) {
+        return std::any_of(lists.begin(), lists.end(), [&](const auto* members) {
+            return members != nullptr &&
+                   std::any_of(members->begin(), members->end(), [&](const MemberSpec& member) {
+                       return member.name == given.first;
+                   });
+        });
+    };
+    const auto& members = value.members();
+    if (std::all_of(members.begin(), members.end(), is_known)) return {};
+    return refuse_rest(value, lists, place);
 }
 
 Status check_object(const Value& value, const TypeSpec& spec, const Place& place) {
-    if (!value.is_dict()) return wrong_type(place.path, "object");
-    std::vector<std::string_view> known;
-    TRY(check_given(value, spec.members, place, known));
-    if (!spec.tag.empty()) {
-        const Value* tag = value.find(spec.tag);
-        const auto variant =
-            std::find_if(spec.variants.begin(), spec.variants.end(), [&](const Variant& candidate) {
-                return tag != nullptr && tag->is_string() && candidate.value == tag->as_string();
-            });
-        if (variant != spec.variants.end()) TRY(check_given(value, variant->members, place, known));
+    if (!value.is_dict()) return wrong_type(place.path(), "object");
+    TRY(check_given(value, spec.members, place));
+    MemberLists lists{&spec.members, nullptr};
+    const Value* tag = spec.tag.empty() ? nullptr : value.find(spec.tag);
+    if (tag != nullptr && tag->is_string()) {
+        const auto variant = std::find_if(
+            spec.variants.begin(), spec.variants.end(),
+            [&](const Variant& candidate) { return candidate.value == tag->as_string(); });
+        if (variant != spec.variants.end()) {
+            TRY(check_given(value, variant->members, place));
+            lists[1] = &variant->members;
+        }
     }
-    return check_rest(value, known, place);
+    return check_rest(value, lists, place);
 }
 
 // The branch of an alternate whose JSON kind is the value's: kinds tell branches apart.
@@ -258,7 +291,7 @@ const MemberSpec* fitting_branch(const Value& value, const TypeSpec& alternate) 
 
 Status check_in(const Value& value, std::string_view type, const Place& place) {
     if (place.depth > depth_max)
-        return failure(fmt::format("Parameter '{}' is nested too deeply", place.path));
+        return failure(fmt::format("Parameter '{}' is nested too deeply", place.path()));
     if (type.starts_with('[')) return check_list(value, type.substr(1, type.size() - 2), place);
     if (const Builtin* builtin = find_builtin(type)) return check_builtin(value, *builtin, place);
 
@@ -272,7 +305,7 @@ Status check_in(const Value& value, std::string_view type, const Place& place) {
         return check_in(value, branch->type, place);
     }
     case TypeSpec::Meta::enumeration:
-        if (!value.is_string()) return wrong_type(place.path, "string");
+        if (!value.is_string()) return wrong_type(place.path(), "string");
         if (std::find(spec->values.begin(), spec->values.end(), value.as_string()) ==
             spec->values.end())
             return failure(fmt::format("Parameter '{}' does not accept value '{}'", place.name,
@@ -284,8 +317,7 @@ Status check_in(const Value& value, std::string_view type, const Place& place) {
 
 Place place_of(std::string_view path) {
     const std::size_t dot = path.rfind('.');
-    return {std::string(path),
-            std::string(dot == std::string_view::npos ? path : path.substr(dot + 1)), 0};
+    return {.name = dot == std::string_view::npos ? path : path.substr(dot + 1), .top = path};
 }
 
 }  // namespace
@@ -338,10 +370,9 @@ Status check_value(const Value& value, std::string_view type, std::string_view p
 Status check_members(const Value& value, const std::vector<MemberSpec>& members,
                      std::string_view path) {
     const Place place = place_of(path);
-    if (!value.is_dict()) return wrong_type(place.path, "object");
-    std::vector<std::string_view> known;
-    TRY(check_given(value, members, place, known));
-    return check_rest(value, known, place);
+    if (!value.is_dict()) return wrong_type(place.path(), "object");
+    TRY(check_given(value, members, place));
+    return check_rest(value, {&members, nullptr}, place);
 }
 
 }  // namespace blocklayer
