@@ -41,6 +41,7 @@ struct LayerLimits {
 struct LayerOptions {
     Compat compat = Compat::v7_2;
     LayerLimits limits;
+    bool check_drains = true;  // no request begins in a drained section: off to measure the cost
 };
 
 struct QmpEvent {

@@ -7,6 +7,7 @@
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
+
 // Node by node instead of by recursion: chains are long and stacks are not.
 void Drain::enter(Node& first) {
     std::vector<Node*> entered{&first};
@@ -80,6 +81,7 @@ void Drain::begin(sim::Co& co, Node& node) {
 }
 
 void Drain::check_sections(const Node& node, std::uint64_t fiber, const char* what) {
+    if (!node.layer().options_.check_drains) return;
     for (const OpenSection& section : node.layer().drained_sections_) {
         if (!section.complete || section.fiber == fiber) continue;
         if (!node.layer().graph().reaches(node, *section.node)) continue;

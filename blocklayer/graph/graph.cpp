@@ -77,6 +77,14 @@ void Graph::unblock_backing(Edge& edge) {
                   [&](const OpBlocker& blocker) { return blocker.owner == &edge; });
 }
 
+// When the change is undone the node has the same blockers again, in their order.
+void Graph::put_back_blockers(Transaction& tx, Edge& edge, Node& child) {
+    if (std::none_of(child.op_blockers_.begin(), child.op_blockers_.end(),
+                     [&](const OpBlocker& blocker) { return blocker.owner == &edge; }))
+        return;
+    tx.on_abort([&child, blockers = child.op_blockers_] { child.op_blockers_ = blockers; });
+}
+
 // The parent's rank must exceed the child's. First choice: the child moves down a little, if it
 // has room above its own children; else the parent and what is above it move up, lowest first, so
 // that each of them moves once.
@@ -160,15 +168,15 @@ Result<Edge*> Graph::attach(Transaction& tx, EdgeParent& parent, Node& child, st
 }
 
 void Graph::detach(Transaction& tx, Edge& edge) {
-    const std::vector<OpBlocker> blockers = edge.child_->op_blockers_;
+    Node& child = *edge.child_;
+    put_back_blockers(tx, edge, child);
     unblock_backing(edge);
     const Place place = unlink(edge);
-    tx.on_abort([this, &edge, place, blockers] {
+    tx.on_abort([this, &edge, place] {
         if (sim::mutant<"graph: an undone detach puts the edge in front">())
             link(edge, {0, 0});
         else
             link(edge, place);
-        edge.child_->op_blockers_ = blockers;
     });
     tx.on_commit([this, &edge] {
         Drain::release(edge);
@@ -178,7 +186,7 @@ void Graph::detach(Transaction& tx, Edge& edge) {
 
 void Graph::move(Transaction& tx, Edge& edge, Node& to, Renewed renewed) {
     Node& from = *edge.child_;
-    const std::vector<OpBlocker> blockers = from.op_blockers_;
+    put_back_blockers(tx, edge, from);
     unblock_backing(edge);
     const Place place = unlink(edge);
     edge.child_ = &to;
@@ -186,14 +194,13 @@ void Graph::move(Transaction& tx, Edge& edge, Node& to, Renewed renewed) {
     link(edge, {0, renewed == Renewed::yes ? 0 : place.in_children});
     block_backing(edge);
     touch(edge);
-    tx.on_abort([this, &edge, &from, place, blockers] {
+    tx.on_abort([this, &edge, &from, place] {
         NodeRef last_use(edge.child_);
         unblock_backing(edge);
         unlink(edge);
         --edge.child_->references_;
         edge.child_ = &from;
         link(edge, place);
-        from.op_blockers_ = blockers;
         Drain::sync(edge);
     });
     // The parent goes on only when it is sure where: an end of its section waits for the commit.

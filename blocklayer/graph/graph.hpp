@@ -106,6 +106,7 @@ private:
     void destroy(Edge& edge);  // unlinked before
     void block_backing(Edge& edge);
     void unblock_backing(Edge& edge);
+    static void put_back_blockers(Transaction& tx, Edge& edge, Node& child);
     void touch(Edge& edge) { touched_.push_back(&edge); }
     Status judge(Transaction& tx, std::initializer_list<Node*> nodes);
     Status finish(Transaction& tx, Status status);

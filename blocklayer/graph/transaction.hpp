@@ -16,13 +16,19 @@ public:
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction() { abort(); }
 
-    void on_abort(std::function<void()> undo) { undo_.push_back(std::move(undo)); }
-    void on_commit(std::function<void()> finish) { finish_.push_back(std::move(finish)); }
+    void on_abort(std::function<void()> undo) { add(undo_, std::move(undo)); }
+    void on_commit(std::function<void()> finish) { add(finish_, std::move(finish)); }
     void commit();  // runs the commit actions in order
     void abort();   // runs the undo actions in reverse order
 
 private:
-    std::vector<std::function<void()>> undo_, finish_;
+    using Steps = std::vector<std::function<void()>>;
+    static void add(Steps& steps, std::function<void()> step) {
+        if (steps.capacity() == 0) steps.reserve(16);  // few changes are larger
+        steps.push_back(std::move(step));
+    }
+
+    Steps undo_, finish_;
 };
 
 }  // namespace blocklayer

@@ -195,8 +195,8 @@ IoStatus Mirror::copy(sim::Co& co, const Piece& piece, bool& is_read) {
     if (piece.change != Change::write)
         return change_target(co, piece.change, piece.offset, piece.length, {});
     TRY(memory_for(filter_->filtered_child()->child(), "copying"));
-    std::vector<std::byte> bytes(piece.length);
-    const sim::IoView data{std::span<std::byte>(bytes)};
+    const auto bytes = std::make_unique_for_overwrite<std::byte[]>(piece.length);
+    const sim::IoView data{std::span(bytes.get(), piece.length)};
     is_read = true;
     RequestFlags flags;
     if (options_.type == JobType::commit) flags = RequestFlag::inconsistent_ok;
