@@ -31,6 +31,9 @@ class BlockLayer;
 namespace hwmodels {
 
 class PiixIde;
+namespace guest {
+class GuestHeap;
+}
 
 // source  QAPI RunState: the ones this machine can be in.
 enum class RunState : std::uint8_t { prelaunch, running, paused, io_error };
@@ -55,6 +58,7 @@ public:
     PciBus& pci() { return pci_; }
     PciHotplug& hotplug() { return hotplug_; }
     Ports& ports() { return ports_; }
+    std::shared_ptr<guest::GuestHeap> guest_heap;  // see guest::heap_of
 
     // ---- run state ---------------------------------------------------------------------------
     RunState state() const { return state_; }

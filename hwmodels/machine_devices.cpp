@@ -76,8 +76,6 @@ Device* Machine::find_device(std::string_view id_or_path) const {
 
 Status Machine::set_properties(Device& device, const Value& arguments) {
     const DeviceSpec& spec = device.spec();
-    for (const PropertySpec& property : spec.properties)
-        device.properties().set(property.name, property.fallback);
     for (const auto& [name, value] : arguments.members()) {
         if (name == "driver" || name == "id" || name == "bus") continue;
         const PropertySpec* property = find_property(spec, name);
@@ -104,8 +102,6 @@ std::unique_ptr<Device> Machine::make_inside(Bus& bus, std::string_view model, s
     device->path_ = std::move(path);
     device->bus_ = &bus;
     bus.devices_.insert(bus.devices_.begin(), device.get());
-    for (const PropertySpec& property : spec->properties)
-        device->properties().set(property.name, property.fallback);
     return device;
 }
 

@@ -6,6 +6,7 @@
 namespace hwmodels::guest {
 
 sim::IoStatus CheckedDisk::read(sim::Co& co, std::uint64_t offset, std::span<std::byte> into) {
+    if (oracle_ == nullptr) return disk_->read(co, offset, into);
     const std::shared_ptr<ContentOracle> oracle = oracle_;  // the disk may go meanwhile
     const ContentOracle::Moment begun = oracle->begin_read();
     const sim::IoStatus status = disk_->read(co, offset, into);
@@ -20,6 +21,7 @@ sim::IoStatus CheckedDisk::read(sim::Co& co, std::uint64_t offset, std::span<std
 
 sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
                                  std::span<const std::byte> from) {
+    if (oracle_ == nullptr) return disk_->write(co, offset, from);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_write(offset, from);
     const bool write_through = write_through_;
@@ -30,6 +32,7 @@ sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
 }
 
 sim::IoStatus CheckedDisk::flush(sim::Co& co) {
+    if (oracle_ == nullptr) return disk_->flush(co);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_flush();
     const sim::IoStatus status = disk_->flush(co);
@@ -38,6 +41,7 @@ sim::IoStatus CheckedDisk::flush(sim::Co& co) {
 }
 
 sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+    if (oracle_ == nullptr) return disk_->discard(co, offset, length);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);
     const sim::IoStatus status = disk_->discard(co, offset, length);
@@ -47,6 +51,7 @@ sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint6
 
 sim::IoStatus CheckedDisk::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                                         bool may_unmap) {
+    if (oracle_ == nullptr) return disk_->write_zeroes(co, offset, length, may_unmap);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);
     const sim::IoStatus status = disk_->write_zeroes(co, offset, length, may_unmap);

@@ -13,6 +13,7 @@ namespace hwmodels::guest {
 
 class CheckedDisk final : public GuestDisk {
 public:
+    // No oracle: nothing is checked.
     CheckedDisk(std::unique_ptr<GuestDisk> disk, std::shared_ptr<ContentOracle> oracle)
         : disk_(std::move(disk)), oracle_(std::move(oracle)) {}
     // The disk has no volatile cache: an acknowledged write is on the medium.

@@ -33,12 +33,13 @@ public:
 
     std::uint16_t size() const { return size_; }
     std::uint16_t slots() const { return static_cast<std::uint16_t>(size_ / stride_); }
-    std::size_t segments_max() const { return indirect_ ? table_entries : stride_; }
+    std::size_t segments_max() const { return indirect_ ? table_entries_ : stride_; }
     GuestAddress descriptors() const { return descriptors_; }
     GuestAddress available() const { return available_; }
     GuestAddress used() const { return used_; }
 
-    static constexpr std::size_t table_entries = 126;
+    // A table has as many entries as the ring, within these bounds.
+    static constexpr std::uint16_t table_entries_min = 8, table_entries_max = 126;
     // Makes the request available to the device (which sees it once it looks). Up to segments_max;
     // the slot must not be in flight.
     void add(std::uint16_t slot, std::span<const Segment> segments);
@@ -75,11 +76,13 @@ public:
 private:
     static constexpr std::uint16_t run_length = 4;  // entries of a slot without a table
     void publish(std::uint16_t slot);
+    std::uint64_t table_bytes() const;
 
     GuestHeap& heap_;
     std::uint16_t size_;
     bool event_index_, indirect_;
     std::uint16_t stride_;
+    std::uint16_t table_entries_;
     GuestAddress descriptors_, available_, used_, tables_;
     std::byte* table_bytes_ = nullptr;
     std::byte* available_bytes_;

@@ -2,7 +2,6 @@
 #include "hwmodels/guest/virtio_blk.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "hwmodels/guest/open_disk.hpp"
@@ -125,18 +124,16 @@ bool VirtioBlk::put(std::size_t index, BlkOp op, std::uint64_t offset, GuestAddr
     slot.shaped = true;
     const GuestAddress at = queue.headers + number * slot_bytes;
     const bool device_writes = op == BlkOp::read || op == BlkOp::get_id;
-    std::array<Segment, Ring::table_entries> segments;
-    std::size_t count = 0;
-    segments[count++] = {at, header_bytes, false};
+    segments_.assign(1, {at, header_bytes, false});
     const std::uint64_t pieces_max = ring.segments_max() - 2;
     std::uint64_t piece = options_.segment_bytes_max == 0 ? length : options_.segment_bytes_max;
     piece = std::max<std::uint64_t>(piece, (length + pieces_max - 1) / pieces_max);
     for (std::uint64_t done = 0; done < length; done += piece)
-        segments[count++] = {
-            data + done, static_cast<std::uint32_t>(std::min<std::uint64_t>(piece, length - done)),
-            device_writes};
-    segments[count++] = {at + status_at, 1, true};
-    ring.add(number, std::span(segments.data(), count));
+        segments_.push_back(
+            {data + done, static_cast<std::uint32_t>(std::min<std::uint64_t>(piece, length - done)),
+             device_writes});
+    segments_.push_back({at + status_at, 1, true});
+    ring.add(number, segments_);
     return true;
 }
 

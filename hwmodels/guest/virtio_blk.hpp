@@ -115,6 +115,7 @@ private:
     BlkOptions options_;
     std::vector<std::unique_ptr<Queue>> queues_;
     Handler handler_;
+    std::vector<Segment> segments_;  // of the request being put, kept for the next one
     std::size_t next_queue_ = 0;
     std::uint64_t in_flight_ = 0;
     std::uint32_t block_size_ = 512;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hwmodels/guest/virtio_pci.hpp"
 
-#include <any>
-
 #include "blocklayer/layer.hpp"
 #include "hwmodels/virtio/pci_transport.hpp"
 #include "sim/check.hpp"
@@ -22,9 +20,9 @@ constexpr std::uint16_t vendor_virtio = 0x1af4;
 }  // namespace
 
 GuestHeap& heap_of(Machine& machine) {
-    std::any& place = machine.layer().extensions["guest heap"];
-    if (!place.has_value()) place = std::make_shared<GuestHeap>(machine.memory());
-    return *std::any_cast<std::shared_ptr<GuestHeap>&>(place);
+    if (machine.guest_heap == nullptr)
+        machine.guest_heap = std::make_shared<GuestHeap>(machine.memory());
+    return *machine.guest_heap;
 }
 
 Result<std::unique_ptr<VirtioPciDriver>> VirtioPciDriver::probe(Machine& machine, int devfn) {

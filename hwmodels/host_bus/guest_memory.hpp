@@ -8,13 +8,13 @@
 // invariant  a span handed out lies inside RAM; an address outside of it gives nullptr, never a
 // crash
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <type_traits>
+#include <vector>
 
 #include "sim/check.hpp"
 
@@ -26,18 +26,28 @@ static_assert(std::endian::native == std::endian::little, "guest structures are 
 
 class GuestMemory {
 public:
-    explicit GuestMemory(std::uint64_t size)
-        : bytes_(static_cast<std::byte*>(std::calloc(size, 1))), size_(size) {
-        EXPECTS(bytes_ != nullptr);
-    }
+    explicit GuestMemory(std::uint64_t size);
+    GuestMemory(const GuestMemory&) = delete;
+    GuestMemory& operator=(const GuestMemory&) = delete;
+    ~GuestMemory();
 
     std::uint64_t size() const { return size_; }
 
     // The bytes at this address, or nullptr when any of them lies outside RAM.
     std::byte* span(GuestAddress address, std::uint64_t length) const {
         if (address > size_ || length > size_ - address) return nullptr;
-        return bytes_.get() + address;
+        touched_from_ = std::min(touched_from_, address);
+        touched_to_ = std::max(touched_to_, address + length);
+        return bytes_ + address;
     }
+
+    // All contents, to be put back into this same memory.
+    struct Saved {
+        GuestAddress from = 0;
+        std::vector<std::byte> bytes;  // the rest is zero
+    };
+    Saved save() const;
+    void restore(const Saved& saved);
 
     template <class T>
     bool read(GuestAddress address, T& value) const {
@@ -57,11 +67,10 @@ public:
     }
 
 private:
-    struct Free {
-        void operator()(std::byte* bytes) const { std::free(bytes); }
-    };
-    std::unique_ptr<std::byte, Free> bytes_;
+    std::byte* bytes_;
     std::uint64_t size_;
+    // What was handed out so far: all else is still zero.
+    mutable GuestAddress touched_from_ = UINT64_MAX, touched_to_ = 0;
 };
 
 // Loads and stores of one field of a structure in guest memory.

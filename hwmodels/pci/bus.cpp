@@ -45,6 +45,10 @@ blocklayer::Status PciBus::plug(PciFunction& function, int devfn, bool hotplug) 
     }
     functions_[static_cast<unsigned>(devfn)] = &function;
     function.devfn = devfn;
+    const auto place = std::lower_bound(
+        plugged_.begin(), plugged_.end(), devfn,
+        [](const PciFunction* other, int wanted) { return other->devfn < wanted; });
+    plugged_.insert(place, &function);
     function.bus_ = this;
     mapping_changed();
     return {};
@@ -54,15 +58,9 @@ void PciBus::unplug(PciFunction& function) {
     EXPECTS(function.bus_ == this && at(function.devfn) == &function);
     function.set_intx(false);
     functions_[static_cast<unsigned>(function.devfn)] = nullptr;
+    std::erase(plugged_, &function);
     function.bus_ = nullptr;
     mapping_changed();
-}
-
-std::vector<PciFunction*> PciBus::functions() const {
-    std::vector<PciFunction*> found;
-    for (PciFunction* function : functions_)
-        if (function != nullptr) found.push_back(function);
-    return found;
 }
 
 const PciBus::Window* PciBus::find(std::uint64_t address, std::uint32_t size) {

@@ -22,7 +22,7 @@ public:
     blocklayer::Status plug(PciFunction& function, int devfn, bool hotplug);
     void unplug(PciFunction& function);
     PciFunction* at(int devfn) const { return functions_[static_cast<unsigned>(devfn)]; }
-    std::vector<PciFunction*> functions() const;  // by devfn
+    const std::vector<PciFunction*>& functions() const { return plugged_; }  // by devfn
 
     // Guest accesses to memory-mapped and port ranges; what nobody decodes reads as all ones.
     std::uint64_t memory_read(std::uint64_t address, std::uint32_t size);
@@ -46,6 +46,7 @@ private:
     std::uint64_t free_range(std::uint64_t from, std::uint64_t size, bool io) const;
 
     std::array<PciFunction*, 256> functions_{};
+    std::vector<PciFunction*> plugged_;
     std::vector<Window> windows_;  // memory BARs that decode, by address
     Window last_;                  // the one used last
     bool mapped_valid_ = false;

@@ -48,7 +48,8 @@ std::vector<const DeviceSpec*> all_device_models();  // sorted by name
 
 class Device {
 public:
-    Device(Machine& machine, const DeviceSpec& spec) : machine_(machine), spec_(spec) {}
+    Device(Machine& machine, const DeviceSpec& spec)
+        : machine_(machine), spec_(spec), properties_(spec.properties) {}
     Device(const Device&) = delete;
     Device& operator=(const Device&) = delete;
     virtual ~Device() = default;

@@ -2,6 +2,7 @@
 #include "hwmodels/qdev/property.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <charconv>
 
 #include "sim/check.hpp"
@@ -187,10 +188,22 @@ std::string property_text(const Value& value) {
     return "";
 }
 
+void Properties::set(std::string_view name, Value value) {
+    const auto known = std::find_if(values_.begin(), values_.end(),
+                                    [&](const auto& one) { return one.first == name; });
+    if (known != values_.end())
+        known->second = std::move(value);
+    else
+        values_.emplace_back(name, std::move(value));
+}
+
 const Value& Properties::get(std::string_view name) const {
-    const auto found = values_.find(name);
-    EXPECTS(found != values_.end());
-    return found->second;
+    for (const auto& [known, value] : values_)
+        if (known == name) return value;
+    const auto spec = std::find_if(specs_->begin(), specs_->end(),
+                                   [&](const PropertySpec& one) { return one.name == name; });
+    EXPECTS(spec != specs_->end());
+    return spec->fallback;
 }
 
 }  // namespace hwmodels

@@ -5,7 +5,6 @@
 // and says what is wrong as the reference does.
 #pragma once
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,10 +50,11 @@ blocklayer::Result<blocklayer::Value> parse_property(const PropertySpec& spec,
 // A value of device_add's arguments as its text: true is "on", 5 is "5".
 std::string property_text(const blocklayer::Value& value);
 
-// The values of one device: given ones and defaults.
+// The values of one device: what was set, and its model's defaults for the rest.
 class Properties {
 public:
-    void set(const std::string& name, blocklayer::Value value) { values_[name] = std::move(value); }
+    explicit Properties(const std::vector<PropertySpec>& specs) : specs_(&specs) {}
+    void set(std::string_view name, blocklayer::Value value);
     const blocklayer::Value& get(std::string_view name) const;
     bool flag(std::string_view name) const { return get(name).as_bool(); }
     std::uint64_t number(std::string_view name) const { return get(name).as_uint(); }
@@ -62,7 +62,8 @@ public:
     const std::string& text(std::string_view name) const { return get(name).as_string(); }
 
 private:
-    std::map<std::string, blocklayer::Value, std::less<>> values_;
+    const std::vector<PropertySpec>* specs_;
+    std::vector<std::pair<std::string, blocklayer::Value>> values_;
 };
 
 }  // namespace hwmodels

@@ -91,6 +91,10 @@ private:
     void finish(Request& request, std::uint8_t status);
 
     Drive drive_;
+    struct {
+        std::uint32_t segments_max = 0, min_io_blocks = 0, opt_io_blocks = 0,
+                      discard_sectors_max = 0, zeroes_sectors_max = 0;
+    } config_;  // what the properties put into the configuration space
     blocklayer::IoThread* iothread_ = nullptr;
     std::vector<std::unique_ptr<Request>> all_requests_;
     Request* free_ = nullptr;
@@ -149,6 +153,14 @@ Status VirtioBlk::realize(sim::Co&) {
     Properties& p = host().properties();
     if (p.number("num-queues") == UINT16_MAX) p.set("num-queues", 1);
     original_write_cache_ = drive_.backend()->write_cache;
+    const auto number = [&](const char* name) {
+        return static_cast<std::uint32_t>(p.number(name));
+    };
+    config_ = {.segments_max = number("queue-size") - 2,
+               .min_io_blocks = number("min_io_size") / drive_.logical_block_size(),
+               .opt_io_blocks = number("opt_io_size") / drive_.logical_block_size(),
+               .discard_sectors_max = number("max-discard-sectors"),
+               .zeroes_sectors_max = number("max-write-zeroes-sectors")};
     add_queues(p.number("num-queues"), static_cast<std::uint16_t>(p.number("queue-size")),
                drive_.backend()->thread());
     return {};
@@ -207,7 +219,6 @@ std::uint64_t VirtioBlk::device_features() const {
 
 void VirtioBlk::fill_config(std::vector<std::byte>& config) {
     config.resize(wire::config_bytes);
-    const Properties& p = host().properties();
     std::byte* at = config.data();
     const std::uint64_t sectors = drive_.backend()->length() / wire::sector_bytes;
     const std::uint64_t blocks = drive_.logical_block_size() / wire::sector_bytes;
@@ -215,24 +226,22 @@ void VirtioBlk::fill_config(std::vector<std::byte>& config) {
     const auto cylinders =
         static_cast<std::uint16_t>(std::min<std::uint64_t>(sectors / (16 * 63), 16383));
     store<std::uint64_t>(at, sectors / blocks * blocks);
-    store<std::uint32_t>(at + 12, static_cast<std::uint32_t>(p.number("queue-size")) - 2);
+    store<std::uint32_t>(at + 12, config_.segments_max);
     store<std::uint16_t>(at + 16, cylinders);
     store<std::uint8_t>(at + 18, 16);
     store<std::uint8_t>(at + 19, 63);
     store<std::uint32_t>(at + 20, drive_.logical_block_size());
     store<std::uint8_t>(at + 24, static_cast<std::uint8_t>(std::countr_zero(
                                      drive_.physical_block_size() / drive_.logical_block_size())));
-    store<std::uint16_t>(
-        at + 26, static_cast<std::uint16_t>(p.number("min_io_size") / drive_.logical_block_size()));
-    store<std::uint32_t>(
-        at + 28, static_cast<std::uint32_t>(p.number("opt_io_size") / drive_.logical_block_size()));
+    store<std::uint16_t>(at + 26, static_cast<std::uint16_t>(config_.min_io_blocks));
+    store<std::uint32_t>(at + 28, config_.opt_io_blocks);
     store<std::uint8_t>(at + wire::config_writeback, drive_.backend()->write_cache ? 1 : 0);
     store<std::uint16_t>(at + 34, static_cast<std::uint16_t>(queue_count()));
-    store<std::uint32_t>(at + 36, static_cast<std::uint32_t>(p.number("max-discard-sectors")));
+    store<std::uint32_t>(at + 36, config_.discard_sectors_max);
     store<std::uint32_t>(at + 40, 1);
     store<std::uint32_t>(
         at + 44, static_cast<std::uint32_t>(drive_.discard_granularity() / wire::sector_bytes));
-    store<std::uint32_t>(at + 48, static_cast<std::uint32_t>(p.number("max-write-zeroes-sectors")));
+    store<std::uint32_t>(at + 48, config_.zeroes_sectors_max);
     store<std::uint32_t>(at + 52, 1);
     store<std::uint8_t>(at + 56, 1);  // zeroes may unmap
 }
