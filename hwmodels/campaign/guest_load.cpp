@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "sim/arena.hpp"
+
 namespace hwmodels::campaign {
 namespace {
 
@@ -13,6 +15,7 @@ constexpr std::uint64_t sector = guest::ContentOracle::sector_bytes;
 // The names under which an explorer leaves requests out; the same for every load.
 sim::Label operation_label(unsigned number) {
     static const std::vector<sim::Label> labels = [] {
+        const sim::Arena::Outside outside;
         std::vector<sim::Label> all;
         for (unsigned i = 0; i < 64; ++i)
             all.push_back(sim::Label::interned(fmt::format("guest request {}", i)));
@@ -43,6 +46,10 @@ public:
             // A request of its own stream: one that is left out shifts no other.
             sim::RandomStream random(random_.next(), "guest request");
             if (i < options_.operations && !rig_.world.keep(operation_label(i))) continue;
+            if (options_.think > 0)
+                for (std::uint64_t left = random.below(options_.think); left > 0; --left)
+                    co.yield("guest process thinks");
+            if (rig_.power_is_off()) return;
             const sim::IoStatus status = one(co, random);
             if (!status && !options_.errors_allowed && !rig_.power_is_off())
                 Rig::fail(fmt::format("a guest request on '{}' failed with {}", id_,

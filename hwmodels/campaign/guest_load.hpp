@@ -16,6 +16,7 @@ struct LoadOptions {
     std::uint64_t longest = 4 * 1024;  // bytes of one request
     // Chances out of 16; what is left are writes.
     unsigned reads = 3, zeroes = 2, discards = 1, flushes = 1;
+    std::uint64_t think = 0;      // before each request: fewer events than this may happen
     bool errors_allowed = false;  // false: a failed request stops the run
     // Goes on after its operations until this is true, one request a millisecond.
     const bool* until = nullptr;

@@ -26,10 +26,13 @@ namespace hwmodels::campaign {
 
 using blocklayer::Value;
 
+enum class Checks : bool { off, on };  // off: to measure what they cost
+
 struct RigOptions {
     sim::WorldOptions world;
     blocklayer::LayerOptions layer;
     sim::WriteCache cache = sim::WriteCache::none;
+    Checks checks = Checks::on;
 };
 
 class Rig {
@@ -54,11 +57,12 @@ public:
     // device_del; the guest shuts its disk down when it hears of it. Waits until it is gone.
     void unplug(sim::Co& co, const std::string& id);
     guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
-    // An event that came, or comes, with these members.
-    void wait_event(sim::Co& co, std::string_view name, const Value& members);
+    // An event that came, or comes, with these members; only after the first `from` events.
+    void wait_event(sim::Co& co, std::string_view name, const Value& members,
+                    std::size_t from = 0);
+    bool has_event(std::string_view name, const Value& members, std::size_t from = 0) const;
     // Waits until a job is there for the first time, or has ended. True: it is there.
     bool wait_job(sim::Co& co, const std::string& id, const char* status);
-    bool has_event(std::string_view name, const Value& members) const;
 
     // The guest reads its whole disk, so that what was there before is known.
     void learn(sim::Co& co, const std::string& id);
@@ -84,6 +88,15 @@ public:
     // balanced, permissions as recomputed, images without damage; the same once more after closing
     // the layer and opening the images again.
     void verify(sim::Co& co);
+    // The first half of it, with the layer still open. Gives what there is to open again.
+    struct Contents {
+        std::vector<Value> nodes;  // every node above a file, oldest first
+        // Whose contents guests know.
+        std::vector<std::pair<std::string, std::shared_ptr<guest::ContentOracle>>> known;
+    };
+    Contents verify_running(sim::Co& co);
+    // The bytes of a raw image, as they lie there once the layer is closed.
+    void verify_file(const std::string& file, guest::ContentOracle* oracle);
     // Host and guest lose power; then every image is opened, checked and read back.
     void cut_power_and_verify(sim::Co& co);
     bool power_is_off() const { return power_is_off_; }
@@ -103,12 +116,6 @@ private:
     void note_lengths();
     void check_images(sim::Co& co);
     void check_image(sim::Co& co, blocklayer::Node& node, bool leaks_allowed);
-    // What there is to open again: every node above a file, oldest first, and whose contents guests
-    // know.
-    struct Contents {
-        std::vector<Value> nodes;
-        std::vector<std::pair<std::string, std::shared_ptr<guest::ContentOracle>>> known;
-    };
     Contents contents() const;
     void reopen_and_read(sim::Co& co, const Contents& contents, bool leaks_allowed);
     void read_by_name(sim::Co& co, const Contents& contents);
@@ -122,6 +129,7 @@ private:
     std::vector<sim::FiberRef> fibers_;
     sim::WaitQueue event_came_{"QMP event"};
     bool power_is_off_ = false;
+    Checks checks_;
 };
 
 }  // namespace hwmodels::campaign

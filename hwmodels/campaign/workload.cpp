@@ -2,8 +2,12 @@
 #include "hwmodels/campaign/workload.hpp"
 
 #include <map>
+#include <optional>
 
+#include "sim/arena.hpp"
 #include "sim/check.hpp"
+#include "sim/checkpoint.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels::campaign {
 namespace {
@@ -13,6 +17,105 @@ constexpr std::uint64_t event_limit = 60'000;  // far beyond any workload's own
 std::map<std::string, Workload, std::less<>>& registry() {
     static std::map<std::string, Workload, std::less<>> workloads;
     return workloads;
+}
+
+RigOptions rig_options(const Workload& workload, Checks checks) {
+    RigOptions options;
+    options.world.event_limit = event_limit;
+    options.layer.limits = workload.limits;
+    options.layer.check_drains = checks == Checks::on;
+    options.cache = workload.cache;
+    options.checks = checks;
+    return options;
+}
+
+// Runs this part of the workload; what goes wrong is the verdict's failure.
+template <class Body>
+void run_part(Rig& rig, Verdict& verdict, Body body) {
+    try {
+        rig.world.run([&](sim::Co& co) { body(rig, co); });
+    } catch (const std::exception& broken) {
+        const sim::Arena::Outside outside;
+        verdict.failure = broken.what();
+    }
+}
+
+void prepare(const Workload& workload, Rig& rig, Verdict& verdict) {
+    if (workload.prepare != nullptr) run_part(rig, verdict, workload.prepare);
+    verdict.digest = rig.world.trace().digest();
+    verdict.events = rig.world.events_run();
+}
+
+void run(const Workload& workload, Rig& rig, std::uint64_t seed,
+         std::unique_ptr<sim::Schedule> schedule, Record record, Verdict& verdict) {
+    rig.world.begin(seed, std::move(schedule), record == Record::yes);
+    run_part(rig, verdict, workload.run);
+    const sim::Arena::Outside outside;
+    verdict.digest = rig.world.trace().digest();
+    verdict.events = rig.world.events_run();
+    verdict.choices = rig.world.choices();
+}
+
+// A workload's world after its preparation, in an arena of its own.
+class Prepared {
+public:
+    Prepared(const Workload& workload, Checks checks) : workload_(workload) {
+        {
+            const sim::Arena::Use use(arena_);
+            rig_ = new Rig(rig_options(workload, checks));
+            campaign::prepare(workload, *rig_, prepared_);
+        }
+        memory_ = rig_->machine->memory().save();
+        checkpoint_.emplace(arena_, rig_->world);
+    }
+    Prepared(const Prepared&) = delete;
+    Prepared& operator=(const Prepared&) = delete;
+    ~Prepared() {
+        const sim::Arena::Use use(arena_);
+        delete rig_;
+    }
+
+    Verdict run(std::uint64_t seed, std::unique_ptr<sim::Schedule> schedule, Record record) {
+        Verdict verdict = prepared_;
+        if (!verdict.right()) return verdict;
+        {
+            const sim::Arena::Use use(arena_);
+            campaign::run(workload_, *rig_, seed, std::move(schedule), record, verdict);
+            schedule = rig_->world.end();
+        }
+        // What a run makes once for all, in a static object, would be gone now and then missing.
+        if (runs_ < 16 || runs_ % 1024 == 0) INVARIANT(!arena_.held_by_statics());
+        ++runs_;
+        rig_->machine->memory().restore(memory_);
+        checkpoint_->rewind();
+        return verdict;
+    }
+
+private:
+    const Workload& workload_;
+    sim::Arena arena_;
+    Rig* rig_ = nullptr;
+    Verdict prepared_;
+    GuestMemory::Saved memory_;
+    std::optional<sim::Checkpoint> checkpoint_;
+    std::uint64_t runs_ = 0;
+};
+
+Prepared& prepared(const Workload& workload, Checks checks) {
+    struct Known {
+        std::string mutant;  // the one that was on
+        std::unique_ptr<Prepared> prepared;
+    };
+    static std::map<std::pair<std::string, Checks>, Known> all;
+    Known& known = all[{workload.name, checks}];
+    const std::string mutant = sim::current_mutant();
+    if (known.prepared == nullptr || known.mutant != mutant) {
+        // A run before, so that what is made only once is not made in the arena.
+        (void)run_once(workload, 0, sim::fifo_schedule(), Record::no, From::start, checks);
+        known = {mutant, nullptr};
+        known.prepared = std::make_unique<Prepared>(workload, checks);
+    }
+    return *known.prepared;
 }
 
 }  // namespace
@@ -36,24 +139,15 @@ std::vector<const Workload*> all_workloads() {
 }
 
 Verdict run_once(const Workload& workload, std::uint64_t seed,
-                 std::unique_ptr<sim::Schedule> schedule, Record record) {
+                 std::unique_ptr<sim::Schedule> schedule, Record record, From from,
+                 Checks checks) {
+    if (workload.prepare != nullptr && from == From::checkpoint && sim::Arena::supported() &&
+        sim::Arena::current() == nullptr)
+        return prepared(workload, checks).run(seed, std::move(schedule), record);
     Verdict verdict;
-    RigOptions options;
-    options.world.seed = seed;
-    options.world.schedule = std::move(schedule);
-    options.world.record_choices = record == Record::yes;
-    options.world.event_limit = event_limit;
-    options.layer.limits = workload.limits;
-    options.cache = workload.cache;
-    Rig rig(std::move(options));
-    try {
-        rig.world.run([&](sim::Co& co) { workload.run(rig, co); });
-    } catch (const std::exception& broken) {
-        verdict.failure = broken.what();
-    }
-    verdict.digest = rig.world.trace().digest();
-    verdict.events = rig.world.events_run();
-    verdict.choices = rig.world.choices();
+    Rig rig(rig_options(workload, checks));
+    prepare(workload, rig, verdict);
+    if (verdict.right()) run(workload, rig, seed, std::move(schedule), record, verdict);
     return verdict;
 }
 

@@ -19,6 +19,9 @@ struct Workload {
     void (*run)(Rig& rig, sim::Co& co);
     blocklayer::LayerLimits limits;
     sim::WriteCache cache = sim::WriteCache::none;
+    // What every run begins with: done in order, asking neither schedule nor seed for anything, so
+    // it is done once and runs go on from there (see checkpoint.hpp). nullptr: nothing.
+    void (*prepare)(Rig& rig, sim::Co& co) = nullptr;
 };
 
 class WorkloadRegistration {
@@ -38,9 +41,11 @@ struct Verdict {
 };
 
 enum class Record : bool { no, yes };
+enum class From : bool { start, checkpoint };  // the same run, at different cost
 
 // One run under this schedule. Never throws: what goes wrong inside is the verdict.
 Verdict run_once(const Workload& workload, std::uint64_t seed,
-                 std::unique_ptr<sim::Schedule> schedule, Record record = Record::no);
+                 std::unique_ptr<sim::Schedule> schedule, Record record = Record::no,
+                 From from = From::checkpoint, Checks checks = Checks::on);
 
 }  // namespace hwmodels::campaign

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// S8, the small world that schedules are counted by: two guest disks in use, a mirror that pivots
+// and an active commit that completes at the same time, a third disk that comes and goes, one QMP
+// client. About four hundred scheduling points.
+#include "hwmodels/campaign/guest_load.hpp"
+#include "hwmodels/campaign/workload.hpp"
+
+namespace hwmodels::campaign {
+namespace {
+
+constexpr std::uint64_t KiB = 1024;
+constexpr std::uint64_t disk_bytes = 8 * KiB;
+constexpr std::uint64_t any_moment = 50;  // events that may happen before a command
+
+void raw_node(Rig& rig, sim::Co& co, const std::string& name, unsigned filled) {
+    rig.image({.file = name + ".img", .format = "raw", .size = disk_bytes, .filled = filled});
+    rig.add_node(co, name, "raw", name + ".img", Value::dict({{"discard", "unmap"}}));
+}
+
+void plug(Rig& rig, sim::Co& co, const char* id, const char* node) {
+    rig.plug(co, id, "virtio-blk-pci", node, Value::dict({{"queue-size", 16}}));
+}
+
+void prepare(Rig& rig, sim::Co& co) {
+    raw_node(rig, co, "one", 1);
+    raw_node(rig, co, "copy", 0);
+    raw_node(rig, co, "base", 2);
+    raw_node(rig, co, "three", 0);
+    rig.image({.file = "two.img",
+               .format = "qcow2",
+               .size = disk_bytes,
+               .create = Value::dict({{"cluster-size", KiB},
+                                      {"backing-file", "base.img"},
+                                      {"backing-fmt", "raw"}})});
+    rig.add_node(co, "two", "qcow2", "two.img",
+                 Value::dict({{"backing", "base"}, {"discard", "unmap"}}));
+    plug(rig, co, "d1", "one");
+    plug(rig, co, "d2", "two");
+}
+
+void wait_job(Rig& rig, sim::Co& co, const char* id, const char* status) {
+    rig.wait_event(co, "JOB_STATUS_CHANGE", Value::dict({{"id", id}, {"status", status}}));
+}
+
+void manage(Rig& rig, sim::Co& co) {
+    rig.some_time(co, any_moment);
+    rig.qmp(co, "blockdev-mirror",
+            Value::dict({{"job-id", "m"},
+                         {"device", "one"},
+                         {"target", "copy"},
+                         {"sync", "full"},
+                         {"granularity", KiB}}));
+    rig.some_time(co, any_moment);
+    rig.qmp(co, "block-commit", Value::dict({{"job-id", "c"}, {"device", "two"}}));
+    for (const char* id : {"m", "c"}) {
+        wait_job(rig, co, id, "ready");
+        rig.some_time(co, any_moment);
+        rig.qmp(co, "job-complete", Value::dict({{"id", id}}));
+    }
+    for (const char* id : {"m", "c"}) wait_job(rig, co, id, "null");
+}
+
+void hotplug(Rig& rig, sim::Co& co) {
+    rig.some_time(co, any_moment);
+    plug(rig, co, "d3", "three");
+    start_load(rig, "d3", 0,
+               {.operations = 2, .area = disk_bytes, .longest = KiB, .errors_allowed = true});
+    rig.some_time(co, any_moment);
+    rig.unplug(co, "d3");
+}
+
+void run(Rig& rig, sim::Co& co) {
+    const LoadOptions load{
+        .operations = 5, .area = disk_bytes, .longest = KiB, .discards = 2, .think = 30};
+    start_load(rig, "d1", 0, load);
+    start_load(rig, "d2", 0, load);
+    rig.spawn("hotplugger", [&rig](sim::Co& inner) { hotplug(rig, inner); });
+    rig.spawn("QMP client", [&rig](sim::Co& inner) { manage(rig, inner); });
+    rig.finish(co);
+    // The jobs have moved both disks into raw files: what the guest wrote must lie there.
+    const auto one = rig.disk("d1").shared_oracle(), two = rig.disk("d2").shared_oracle();
+    rig.verify_running(co);
+    rig.layer.shut_down(co);
+    rig.verify_file("copy.img", one.get());
+    rig.verify_file("base.img", two.get());
+}
+
+const WorkloadRegistration registration(
+    {.name = "S8",
+     .run = run,
+     .limits = {.job_slots = 2, .job_chunk_bytes = 2 * KiB},
+     .prepare = prepare});
+
+}  // namespace
+}  // namespace hwmodels::campaign
