@@ -95,7 +95,11 @@ Status explain_clash_2_9(const Node& node, const std::vector<const Edge*>& touch
 
 struct Graph::Update {
     Update(Graph& in_graph, const WritableFn& in_writable_after)
-        : graph(in_graph), writable_after(in_writable_after) {}
+        : graph(in_graph), writable_after(in_writable_after) {
+        old_claims.reserve(8);  // most updates are small
+        old_nodes.reserve(8);
+        prepared.reserve(8);
+    }
 
     Status run(std::span<Node* const> starts);
     void commit();

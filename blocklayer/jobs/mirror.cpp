@@ -148,6 +148,12 @@ void Mirror::drop_bitmap() {
     dirty_ = nullptr;
 }
 
+// Detached first: a destructor could not report what the check of the graph finds.
+void Mirror::drop_target() {
+    if (target_ != nullptr && target_->root() != nullptr) target_->remove();
+    target_.reset();
+}
+
 bool Mirror::busy(const Edge& edge) const {
     if (draining_) return in_flight_ > 0;
     return Job::busy(edge);
@@ -290,7 +296,7 @@ Status Mirror::check_end(bool with_result) {
 
 Status Mirror::swap_in_target(sim::Co& co) {
     Node& replaced = replaced_ ? *replaced_ : *source_;
-    target_.reset();  // the job writes no more: the target may become read-only, as the source is
+    drop_target();  // the job writes no more: the target may become read-only, as the source is
     if (target_node_->read_only() != replaced.read_only())
         TRY(Reopen::set_read_only(co, *target_node_, replaced.read_only()));
     const DrainedSection target_drained(co, *target_node_);
@@ -313,7 +319,7 @@ void Mirror::remove_filter(sim::Co& co) {
     Edge* edge = filter_->filtered_child();
     if (edge == nullptr) return;
     if (drained_ == nullptr) drained_ = std::make_unique<DrainedSection>(co, *source_);
-    target_.reset();
+    drop_target();
     let_go();
     Graph& graph = layer().graph();
     if (std::exchange(frozen_, false)) graph.unfreeze_chain(*filter_, target_node_.get());
@@ -323,7 +329,7 @@ void Mirror::remove_filter(sim::Co& co) {
 
 void Mirror::clean(sim::Co& co) {
     remove_filter(co);
-    target_.reset();
+    drop_target();
     look_again_.cancel();
     drop_bitmap();
     let_go();

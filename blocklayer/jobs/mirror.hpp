@@ -87,6 +87,7 @@ private:
     Status make_final_graph(Transaction& tx, bool with_result);
     void remove_filter(sim::Co& co);
     void drop_bitmap();
+    void drop_target();
     void become_ready();
     void source_changed();
     bool stand_still(sim::Co& co);
