@@ -30,4 +30,10 @@ void Checkpoint::rewind() {
     arena_.rewind();
 }
 
+void Checkpoint::drop_world() {
+    EXPECTS(!world_.turning_);
+    for (Fiber* fiber = world_.alive_; fiber != nullptr; fiber = fiber->next_alive_)
+        FiberBlock::give_back(fiber);
+}
+
 }  // namespace sim

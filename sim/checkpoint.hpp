@@ -27,6 +27,8 @@ public:
     Checkpoint(Arena& arena, World& world);
     // The world may have been closed since; it must not be running.
     void rewind();
+    // Instead of the world's destructor: nothing of it is used any more, its arena may go.
+    void drop_world();
 
 private:
     struct Stack {  // of a fiber that was waiting: from where it goes on to the end of its block

@@ -65,14 +65,16 @@ public:
             rig_ = new Rig(rig_options(workload, checks));
             campaign::prepare(workload, *rig_, prepared_);
         }
+        if (!prepared_.right()) return;  // with a mutant on
         memory_ = rig_->machine->memory().save();
         checkpoint_.emplace(arena_, rig_->world);
     }
     Prepared(const Prepared&) = delete;
     Prepared& operator=(const Prepared&) = delete;
     ~Prepared() {
-        const sim::Arena::Use use(arena_);
-        delete rig_;
+        // Not by its destructor: another mutant may be on by now.
+        std::destroy_at(&rig_->machine->memory());
+        if (checkpoint_) checkpoint_->drop_world();
     }
 
     Verdict run(std::uint64_t seed, std::unique_ptr<sim::Schedule> schedule, Record record) {
@@ -118,6 +120,12 @@ Prepared& prepared(const Workload& workload, Checks checks) {
     return *known.prepared;
 }
 
+// Never rewound: just the quicker heap. What a run makes once for all may lie in it.
+sim::Arena& quick_heap() {
+    static auto& arena = *new sim::Arena;
+    return arena;
+}
+
 }  // namespace
 
 WorkloadRegistration::WorkloadRegistration(Workload workload) {
@@ -141,10 +149,12 @@ std::vector<const Workload*> all_workloads() {
 Verdict run_once(const Workload& workload, std::uint64_t seed,
                  std::unique_ptr<sim::Schedule> schedule, Record record, From from,
                  Checks checks) {
-    if (workload.prepare != nullptr && from == From::checkpoint && sim::Arena::supported() &&
-        sim::Arena::current() == nullptr)
+    const bool in_arena = sim::Arena::supported() && sim::Arena::current() == nullptr;
+    if (workload.prepare != nullptr && from == From::checkpoint && in_arena)
         return prepared(workload, checks).run(seed, std::move(schedule), record);
     Verdict verdict;
+    std::optional<sim::Arena::Use> use;
+    if (in_arena) use.emplace(quick_heap());
     Rig rig(rig_options(workload, checks));
     prepare(workload, rig, verdict);
     if (verdict.right()) run(workload, rig, seed, std::move(schedule), record, verdict);

@@ -157,9 +157,12 @@ void PciBus::assign_addresses() {
                 function->config_write(bar0 + 4 * number + 4, 4,
                                        static_cast<std::uint32_t>(address >> 32));
         }
+        // Written only where it changes something: each write may move what is mapped where.
         const std::uint32_t now = function->config_read(command, 2);
-        function->config_write(command, 2, now | command_io | command_memory);
-        if (function->ids().interrupt_pin)
+        if ((now | command_io | command_memory) != now)
+            function->config_write(command, 2, now | command_io | command_memory);
+        if (function->ids().interrupt_pin &&
+            function->config_read(interrupt_line, 1) != function->intx_line())
             function->config_write(interrupt_line, 1, function->intx_line());
     }
 }
