@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t KiB = 1024;
 constexpr std::uint64_t disk_bytes = 8 * KiB;
-constexpr std::uint64_t any_moment = 50;  // events that may happen before a command
+constexpr std::uint32_t any_moment = 100;  // events that may happen before a command
 
 void raw_node(Rig& rig, sim::Co& co, const std::string& name, unsigned filled) {
     rig.image({.file = name + ".img", .format = "raw", .size = disk_bytes, .filled = filled});
@@ -43,29 +43,29 @@ void wait_job(Rig& rig, sim::Co& co, const char* id, const char* status) {
 }
 
 void manage(Rig& rig, sim::Co& co) {
-    rig.some_time(co, any_moment);
+    co.moment("a mirror begins", any_moment);
     rig.qmp(co, "blockdev-mirror",
             Value::dict({{"job-id", "m"},
                          {"device", "one"},
                          {"target", "copy"},
                          {"sync", "full"},
                          {"granularity", KiB}}));
-    rig.some_time(co, any_moment);
+    co.moment("a commit begins", any_moment);
     rig.qmp(co, "block-commit", Value::dict({{"job-id", "c"}, {"device", "two"}}));
     for (const char* id : {"m", "c"}) {
         wait_job(rig, co, id, "ready");
-        rig.some_time(co, any_moment);
+        co.moment("a job is completed", any_moment);
         rig.qmp(co, "job-complete", Value::dict({{"id", id}}));
     }
     for (const char* id : {"m", "c"}) wait_job(rig, co, id, "null");
 }
 
 void hotplug(Rig& rig, sim::Co& co) {
-    rig.some_time(co, any_moment);
+    co.moment("a disk is plugged in", any_moment);
     plug(rig, co, "d3", "three");
     start_load(rig, "d3", 0,
                {.operations = 2, .area = disk_bytes, .longest = KiB, .errors_allowed = true});
-    rig.some_time(co, any_moment);
+    co.moment("a disk is unplugged", any_moment);
     rig.unplug(co, "d3");
 }
 
