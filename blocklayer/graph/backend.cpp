@@ -264,6 +264,11 @@ void BlockBackend::drained_end(Edge&) {
         resumed_.wake_all();
 }
 
+void BlockBackend::arrived() {
+    INVARIANT(announced_ > 0);
+    if (--announced_ == 0) Drain::kick(layer_);
+}
+
 bool BlockBackend::busy(const Edge&) const {
     return in_flight_ > 0 || (callbacks_.drained_poll && callbacks_.drained_poll());
 }

@@ -97,6 +97,11 @@ public:
     // May be inactivated at migration although it writes (a mirror's target).
     bool allow_inactivate = false;
 
+    // A device has begun a request whose fiber has yet to run. A machine that stops waits for those
+    // first: a drained section would have them stand in line, and go on when it is over.
+    void announce() { ++announced_; }
+    void arrived();
+    std::uint64_t announced() const { return announced_; }
     std::uint64_t in_flight() const { return in_flight_; }
     IoStatistics statistics;
     // False: its device has not begun to work, so others need not follow it to its thread.
@@ -129,7 +134,7 @@ private:
     sim::Thread* thread_;
     sim::Subject subject_;
     sim::WaitQueue resumed_{"end of drained section"};
-    std::uint64_t in_flight_ = 0;
+    std::uint64_t in_flight_ = 0, announced_ = 0;
     int quiesced_ = 0;
 };
 

@@ -132,6 +132,8 @@ void Drain::settle(sim::Co& co, Node& node) {
             section.complete = true;
 }
 
+void Drain::wait_change(sim::Co& co, BlockLayer& layer) { layer.drain_waiters_.wait(co); }
+
 void Drain::kick(BlockLayer& layer) { layer.drain_waiters_.wake_all(); }
 
 bool Drain::busy(const Node& first) {

@@ -33,6 +33,8 @@ public:
     // The node is drained and has got a new parent, which may still have requests under way: waits
     // until they are over. Whoever attaches to a drained node owes this before relying on it.
     static void settle(sim::Co& co, Node& node);
+    // Until something that sections wait for may have changed.
+    static void wait_change(sim::Co& co, BlockLayer& layer);
     // A parent is no longer busy (its busy() may have become false): waiting sections look again.
     static void kick(BlockLayer& layer);
     // Is a request in flight on the node or on its way to it?

@@ -319,11 +319,13 @@ bool VirtioBlk::parse(Request& request) {
 
 void VirtioBlk::start(Request& request) {
     begin_request();
+    drive_.backend()->announce();
     host().machine().world().spawn(thread(), "virtio-blk request",
                                    [this, &request](sim::Co& co) { serve(co, request); });
 }
 
 void VirtioBlk::serve(sim::Co& co, Request& request) {
+    drive_.backend()->arrived();
     const IoStatus done = execute(co, request);
     // From here on only the error matters: the world may have changed meanwhile.
     if (request.epoch != epoch() && !sim::mutant<"virtio: completions outlive a reset">()) {

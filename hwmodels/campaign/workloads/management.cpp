@@ -47,11 +47,15 @@ void snapshots(Rig& rig, sim::Co& co) {
 void stop_and_cont(Rig& rig, sim::Co& co) {
     raw_disk(rig, co);
     load(rig, 3, {.operations = 10, .area = 24 * KiB});
+    const sim::MemoryMedium& medium = *rig.store.medium("disk.raw");
     for (int i = 0; i < 3; ++i) {
         if (!rig.world.keep("stop and cont")) continue;
         co.moment("stop", 20);
         rig.qmp(co, "stop");
+        const std::uint64_t written = medium.operations(sim::HostOp::write);
         co.moment("cont", 5);
+        if (medium.operations(sim::HostOp::write) != written)
+            Rig::fail("a guest that stands still has written to its disk");
         rig.qmp(co, "cont");
     }
     rig.verify(co);
