@@ -291,9 +291,9 @@ IoResult<std::uint64_t> Image::allocate_clusters(sim::Co& co, std::uint64_t byte
     const std::uint64_t clusters = geometry().clusters_for(bytes);
     const std::uint64_t first = TRY(find_free(co, clusters));
     const std::uint64_t offset = first << geometry().cluster_bits;
+    TRY(add_references(co, offset, bytes));
     // A "free" cluster that holds metadata: the refcounts are wrong.
     TRY(check_overlap(co, offset, clusters << geometry().cluster_bits));
-    TRY(add_references(co, offset, bytes));
     return offset;
 }
 
@@ -308,8 +308,8 @@ IoResult<std::uint64_t> Image::allocate_at(sim::Co& co, std::uint64_t offset,
     if (count == 0) return 0;
     free_hint_ = std::max(free_hint_, first + count);  // a new refcount block must not land here
     const std::uint64_t bytes = count << geometry().cluster_bits;
-    TRY(check_overlap(co, offset, bytes));
     TRY(add_references(co, offset, bytes));
+    TRY(check_overlap(co, offset, bytes));
     return count;
 }
 
