@@ -45,6 +45,7 @@ Status Mirror::launch(sim::Co& co, Node& source, Node& target, MirrorOptions opt
     BlockLayer& layer = source.layer();
     const NodeRef keep_source(&source), keep_target(&target);
     const auto job = std::make_shared<Mirror>(layer, std::move(options));
+    job->onto_backing_ = chain_contains(source, target);
     TRY(job->insert_filter(co, source));
     Status status = Job::add(job);
     const bool added = status.has_value();
@@ -60,7 +61,7 @@ Status Mirror::launch(sim::Co& co, Node& source, Node& target, MirrorOptions opt
 }
 
 Status Mirror::insert_filter(sim::Co& co, Node& source) {
-    auto driver = std::make_unique<MirrorTop>(options_.type == JobType::commit);
+    auto driver = std::make_unique<MirrorTop>(onto_backing_);
     top_ = driver.get();
     NodeFlags flags;
     flags.discard_unmap = true;
@@ -74,14 +75,13 @@ Status Mirror::insert_filter(sim::Co& co, Node& source) {
 }
 
 Status Mirror::take_nodes(Node& source, Node& target) {
-    const bool onto_backing = options_.type == JobType::commit;
     TRY(hold("main node", *filter_, {Perm::consistent_read, reads_and_writes}, Main::yes));
     TRY(set_speed(options_.speed));
-    if (!onto_backing && chain_contains(source, *without_filters(&target)))
+    if (!onto_backing_ && chain_contains(source, *without_filters(&target)))
         return failure("Cannot mirror to a filter on top of a node in the source's backing chain");
 
     Claim claim{Perm::write, Perm::write_unchanged};
-    if (onto_backing) {
+    if (onto_backing_) {
         claim.shared = reads_and_writes;
         if (target.length() < source.length()) claim.used = claim.used | Perm::resize;
     }
@@ -104,7 +104,7 @@ Status Mirror::take_nodes(Node& source, Node& target) {
         options_.buffer_bytes != 0 ? options_.buffer_bytes : default_buffer_bytes, granularity);
     slots_ = std::max<std::uint32_t>(limits.job_slots, 1);
     unit_ = granularity;
-    whole_units_ = options_.sync != MirrorSync::full && !onto_backing &&
+    whole_units_ = options_.sync != MirrorSync::full && !onto_backing_ &&
                    target.spec().supports_backing && target.cow_child() == nullptr;
     if (whole_units_) unit_ = std::max(unit_, target.driver().info().cluster_size);
     buffer_bytes_ = std::max(buffer_bytes_, unit_);
@@ -114,7 +114,7 @@ Status Mirror::take_nodes(Node& source, Node& target) {
 
     TRY(hold("source", source, {PermSet(), reads_and_writes}));
     TRY(hold("target", target, {PermSet(), PermSet::all()}));
-    if (onto_backing) TRY(take_intermediate(source, target));
+    if (onto_backing_) TRY(take_intermediate(source, target));
     top_->set_job(this);
     return {};
 }
@@ -236,7 +236,6 @@ Status Mirror::on_complete(sim::Co& co) {
         if (node == nullptr)
             return failure(
                 fmt::format("Failed to find node with node-name='{}'", options_.replaces));
-        TRY(layer().check_blocked(*node, op_replace));
         replaced_ = NodeRef(node);
         close_to(*node, op_all, fmt::format("block device is in use by {}", "block-job-complete"),
                  this);

@@ -127,6 +127,7 @@ private:
     sim::WaitQueue operation_over_{"mirror operation"};
     std::optional<Errno> failed_;
     bool should_complete_ = false;
+    bool onto_backing_ = false;  // the target is in the source's own chain
     bool frozen_ = false;   // the chain down to the target
     bool draining_ = false;  // a section of our own: not to be waited for
     bool retry_later_ = false;

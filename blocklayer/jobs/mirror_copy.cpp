@@ -199,7 +199,7 @@ IoStatus Mirror::copy(sim::Co& co, const Piece& piece, bool& is_read) {
     const sim::IoView data{std::span(bytes.get(), piece.length)};
     is_read = true;
     RequestFlags flags;
-    if (options_.type == JobType::commit) flags = RequestFlag::inconsistent_ok;
+    if (onto_backing_) flags = RequestFlag::inconsistent_ok;
     TRY(filter_->filtered_child()->read(co, piece.offset, data, flags));
     is_read = false;
     return change_target(co, piece.change, piece.offset, piece.length, data);
