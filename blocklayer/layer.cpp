@@ -135,6 +135,7 @@ void BlockLayer::close_node(sim::Co& co, std::unique_ptr<Node> node) {
     }
     const std::vector<Edge*> children = node->children();
     for (Edge* edge : children) graph_.detach(*edge);
+    graph_.forget(*node);
     // Whatever the driver still holds goes while the layer is in order.
     node->driver_.reset();
 }

@@ -74,7 +74,7 @@ void Graph::detach(Edge& edge) {
     Status status = judge(tx, {&child});
     // Fewer users never conflict. Where a driver or the alignment rule refuses all the same, the
     // nodes below keep the stricter permissions they have.
-    if (!status) child.stale_ = true;
+    if (!status) set_stale(child, true);
     (void)finish(tx, std::move(status));
 }
 
@@ -135,9 +135,9 @@ Status Graph::set_child(Node& parent, std::string edge_name, RoleSet role, Node*
     const NodeRef keep_old(old);
     TRY(set_child(tx, parent, std::move(edge_name), role, child));
     TRY(finish(tx, judge(tx, {&parent})));
-    // Only the parent is looked at: below the child it had all stays as strict as it was, until
-    // somebody comes to that child or goes.
-    if (old != nullptr) old->stale_ = true;
+    // Only the parent is looked at: below the child it had all stays as strict as it was, until an
+    // update comes by.
+    if (old != nullptr) set_stale(*old, true);
     return {};
 }
 
@@ -171,6 +171,11 @@ Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, Ro
 Status Graph::refresh(Node& node) {
     Transaction tx;
     return finish(tx, judge(tx, {&node}));
+}
+
+void Graph::set_stale(Node& node, bool stale) {
+    if (std::exchange(node.stale_, stale) == stale) return;
+    stale ? ++stale_nodes_ : --stale_nodes_;
 }
 
 void Graph::after_change() {

@@ -205,10 +205,14 @@ void Graph::move(Transaction& tx, Edge& edge, Node& to, Renewed renewed) {
     });
     // The parent goes on only when it is sure where: an end of its section waits for the commit.
     if (to.drained()) Drain::sync(edge);
-    tx.on_commit([&edge, &from] {
+    tx.on_commit([this, &edge, &from] {
         NodeRef last_use(&from);
         --from.references_;
         Drain::sync(edge);
+        // What it shares depends on the child, too: the next update sees to it.
+        Node* parent = edge.parent_.as_node();
+        if (parent != nullptr && edge.child_->flags_.force_share != from.flags_.force_share)
+            set_stale(*parent, true);
         edge.parent_.child_replaced(edge);
     });
 }

@@ -52,6 +52,7 @@ public:
     Status drop_filter(Node& filter);
     // Gives the node another child of that role, or none (nullptr).
     Status set_child(Node& parent, std::string edge_name, RoleSet role, Node* child);
+    void forget(Node& node) { set_stale(node, false); }  // it is closed
     // Recomputes below the node, e.g. after a filter changed what it asks for.
     Status refresh(Node& node);
 
@@ -108,6 +109,7 @@ private:
     void unblock_backing(Edge& edge);
     static void put_back_blockers(Transaction& tx, Edge& edge, Node& child);
     void touch(Edge& edge) { touched_.push_back(&edge); }
+    void set_stale(Node& node, bool stale);
     Status judge(Transaction& tx, std::initializer_list<Node*> nodes);
     Status finish(Transaction& tx, Status status);
     void after_change();
@@ -118,6 +120,7 @@ private:
     BlockLayer& layer_;
     std::vector<std::unique_ptr<Edge>> edges_;  // owner only; never walked where order matters
     std::vector<const Edge*> touched_;  // changed since the last refresh: the newcomers of 2.9
+    std::size_t stale_nodes_ = 0;       // whose children's claims wait for the next update
     mutable std::uint64_t mark_ = 0;    // of the latest walk: nodes seen in it carry it
     std::uint64_t changes_unchecked_ = 0;
 };

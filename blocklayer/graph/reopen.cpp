@@ -50,6 +50,13 @@ Value flattened(const std::string& name, const Value& value) {
     return flat;
 }
 
+// A child's name was said before, now its options are: the name counts, and they are too much.
+void join_reference(Value& all, const std::string& name, const Value& reference) {
+    const Value options = all.at(name);
+    all.set(name, reference);
+    for (const auto& [key, value] : options.members()) all.set(name + "." + key, value);
+}
+
 // The members of both, of each name the newer one.
 Value joined(const Value& newer, const Value& older) {
     Value all = newer;
@@ -59,6 +66,8 @@ Value joined(const Value& newer, const Value& older) {
             all.set(name, value);
         else if (given->is_dict() && value.is_dict())
             all.set(name, joined(*given, value));
+        else if (given->is_dict())
+            join_reference(all, name, value);
     }
     return all;
 }

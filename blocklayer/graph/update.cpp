@@ -172,7 +172,7 @@ Status Graph::Update::visit(Node& node, bool forced, Descend descend) {
     }
     old_nodes.push_back({&node, node.cumulative_, node.stale_});
     node.cumulative_ = claim;
-    node.stale_ = false;
+    graph.set_stale(node, false);
     for (Edge* edge : node.children()) {
         const Claim below = child_claim(*edge, claim, writable);
         if (below == edge->claim_) continue;
@@ -189,6 +189,10 @@ Status Graph::Update::visit(Node& node, bool forced, Descend descend) {
 Status Graph::Update::run(std::span<Node* const> starts) {
     for (Node* node : starts) enqueue(*node, true);
     for (const Edge* edge : graph.touched_) enqueue(edge->child(), false);
+    // What is overdue below is made up for, although nothing there changes now.
+    if (graph.stale_nodes_ > 0)
+        for (Node* node : reference_order(starts))
+            if (node->stale_) enqueue(*node, false);
     Status status;
     while (!queue.empty()) {
         Node& node = *std::get<Node*>(queue.top());
@@ -298,7 +302,7 @@ void Graph::Update::put_back() {
             claim->first->claim_ = claim->second;
     for (auto state = old_nodes.rbegin(); state != old_nodes.rend(); ++state) {
         state->node->cumulative_ = state->cumulative;
-        state->node->stale_ = state->stale;
+        graph.set_stale(*state->node, state->stale);
     }
     prepared.clear();
     old_claims.clear();
