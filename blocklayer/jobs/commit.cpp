@@ -71,6 +71,8 @@ Commit::Commit(BlockLayer& layer, CommitOptions options)
 Commit::~Commit() = default;
 
 Status Commit::launch(sim::Co& co, Node& active, Node& top, Node& base, CommitOptions options) {
+    if (without_filters(&top) == without_filters(&base))
+        return failure("Invalid files for merge: top and base are the same");
     const NodeRef keep[] = {NodeRef(&active), NodeRef(&top), NodeRef(&base)};
     const auto job = std::make_shared<Commit>(active.layer(), std::move(options));
     TRY(Job::add(job));

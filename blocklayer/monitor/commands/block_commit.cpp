@@ -82,7 +82,7 @@ Result<Value> block_commit(sim::Co& co, BlockLayer& layer, const Value& argument
     options.filter_node_name = optional_name(arguments, "filter-node-name");
     options.backing_file = arguments.get_string("backing-file");
 
-    const bool is_active = range.top.get() == range.active.get();
+    const bool is_active = without_filters(range.top.get()) == without_filters(range.active.get());
     if (is_active || range.top->cumulative().used.contains(Perm::write)) {
         if (arguments.has("backing-file"))
             return failure(is_active
