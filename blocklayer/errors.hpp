@@ -52,6 +52,7 @@ struct Error {
     std::string text;  // reference outputs compare it: change it like an interface
     std::shared_ptr<const Refusal> refusal = nullptr;
     Errno code = Errno::invalid;  // for callers that speak errno (jobs, tools)
+    std::string hint = {};        // a sentence more, for people only: not in QMP's replies
     bool operator==(const Error& other) const {
         return error_class == other.error_class && text == other.text;
     }

@@ -78,7 +78,8 @@ public:
     // A node that a job or the layer makes itself: no options, a driver instance given.
     // An empty name is generated, as for inline children.
     Result<NodeRef> make_node(std::string_view name, const DriverSpec& spec,
-                              std::unique_ptr<Driver> driver, NodeFlags flags, bool implicit);
+                              std::unique_ptr<Driver> driver, NodeFlags flags, bool implicit,
+                              std::uint64_t length = 0);
     // blockdev-add / blockdev-del: the monitor's own reference.
     Status add_monitor_node(sim::Co& co, const Value& options);
     Status remove_monitor_node(sim::Co& co, std::string_view name);

@@ -15,6 +15,17 @@ public:
     using std::logic_error::logic_error;
 };
 
+// Nothing is broken: what somebody put a check into the world for was found, and ends the run.
+class Verdict : public AssertionFailure {
+public:
+    explicit Verdict(const std::string& text, const std::string& events = "")
+        : AssertionFailure(text + events), text_(text) {}
+    const std::string& text() const { return text_; }  // without the last events
+
+private:
+    std::string text_;
+};
+
 [[noreturn]] void fail_check(const char* kind, const char* condition, const char* file, int line);
 
 }  // namespace sim

@@ -83,17 +83,15 @@ public:
         if (!in_range(offset, length)) return Unexpected(Errno::too_big);
         if (length == 0) return {};
         co.yield("host write zeroes");
-        const std::uint64_t end = offset + length;
         if (unmap == MayUnmap::no) {
-            const IoStatus zeroed = allocate(FALLOC_FL_ZERO_RANGE, offset, length);
+            const IoStatus zeroed = zero_allocated(offset, length);
             if (zeroed.has_value() || zeroed.error() != Errno::not_supported) return zeroed;
         }
-        const std::uint64_t old_size = TRY(size());
+        const std::uint64_t end = offset + length, old_size = TRY(size());
         if (offset < old_size) {
             const std::uint64_t inside = std::min(end, old_size) - offset;
-            const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
             IoStatus zeroed = Unexpected(Errno::not_supported);
-            if (unmap == MayUnmap::yes) zeroed = allocate(punch, offset, inside);
+            if (unmap == MayUnmap::yes) zeroed = allocate(punch_hole, offset, inside);
             if (!zeroed && zeroed.error() == Errno::not_supported)
                 zeroed = write_blank(offset, inside);
             TRY(std::move(zeroed));
@@ -106,7 +104,7 @@ public:
         if (!in_range(offset, length)) return Unexpected(Errno::too_big);
         if (length == 0) return {};
         co.yield("host discard");
-        return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+        return allocate(punch_hole, offset, length);
     }
 
     IoStatus flush(Co& co) override {
@@ -163,6 +161,17 @@ public:
     }
 
 private:
+    static constexpr int punch_hole = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+
+    // With space of its own afterwards. Where the file system cannot do that at once, a hole is
+    // made and filled.
+    IoStatus zero_allocated(std::uint64_t offset, std::uint64_t length) const {
+        IoStatus zeroed = allocate(FALLOC_FL_ZERO_RANGE, offset, length);
+        if (zeroed.has_value() || zeroed.error() != Errno::not_supported) return zeroed;
+        TRY(allocate(punch_hole, offset, length));
+        return allocate(0, offset, length);
+    }
+
     static bool in_range(std::uint64_t offset, std::uint64_t length) {
         return offset <= offset_max && length <= offset_max - offset;
     }

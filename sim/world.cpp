@@ -257,6 +257,10 @@ void World::rethrow_failure() {
     const std::exception_ptr failure = std::exchange(failure_, nullptr);
     try {
         std::rethrow_exception(failure);
+    } catch (const Verdict& found) {
+        const std::string text = found.text(), events = last_events(trace_);
+        close();
+        throw Verdict(text, events);
     } catch (const AssertionFailure& broken) {
         const std::string text = fmt::format("{}{}", broken.what(), last_events(trace_));
         close();

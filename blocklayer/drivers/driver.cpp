@@ -134,8 +134,13 @@ Status Driver::truncate(sim::Co& co, std::uint64_t size, bool exact, std::string
 
 std::optional<std::uint64_t> Driver::length_with_child(const Edge&) const { return std::nullopt; }
 
+DriverInfo Driver::info() {
+    const Edge* below = passes_to(*this);
+    return below == nullptr ? DriverInfo{} : below->child().driver().info().handed_on();
+}
+
 IoResult<std::uint64_t> Driver::allocated_bytes() {
-    if (node().spec().kind == DriverKind::protocol) return Unexpected(Errno::not_supported);
+    if (has_filename(node().spec())) return Unexpected(Errno::not_supported);
     if (Edge* below = passes_to(*this)) return below->child().driver().allocated_bytes();
     std::uint64_t sum = 0;
     for (const Edge* edge : node().children()) {

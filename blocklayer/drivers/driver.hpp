@@ -7,6 +7,7 @@
 // that may resize it. What a filter does not override goes to its filtered child.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -52,9 +53,14 @@ struct DriverInfo {  // as query-named-block-nodes and `qemu-img info` show it
     std::uint64_t cluster_size = 0;
     bool dirty = false;
     Value format_specific;  // null: the format has none
-    bool known = false;     // false: ask the node that shows the data instead
+    bool known = false;     // false: it says nothing of all this
     // As the image itself names its backing file; empty: it has none.
     std::string backing_filename, backing_format;
+
+    // What a node that hands requests on as they are says of itself, when the one below says this.
+    DriverInfo handed_on() const {
+        return {.cluster_size = cluster_size, .dirty = dirty, .known = known};
+    }
 };
 
 class Driver {
@@ -88,7 +94,7 @@ public:
     // was when the node was opened or last truncated itself.
     virtual std::optional<std::uint64_t> length_with_child(const Edge& child) const;
     virtual Limits limits() const { return {}; }
-    virtual DriverInfo info() { return {}; }
+    virtual DriverInfo info();  // a filter's: what it filters hands on
     virtual IoResult<std::uint64_t> allocated_bytes();
     // What only this kind of driver counts (BlockStatsSpecific); null: nothing.
     virtual Value statistics() const { return {}; }
@@ -137,10 +143,10 @@ public:
     virtual void drain_begin() {}
     virtual void drain_end() {}
 
-    // The chain as messages name it: a filename, or "" when only options can.
-    virtual std::string exact_filename() const { return {}; }
-    // A filter's own, when what it filters has this one; empty: it has none.
-    virtual std::string filename_over(const std::string& /*below*/) const { return {}; }
+    // The filename that leads to a node like this one, made of its children's ("": only options
+    // lead to that child). Empty: there is none. Only with DriverSpec::called_protocol.
+    using FilenameOf = std::function<std::string(const Edge&)>;
+    virtual std::string filename_over(const FilenameOf& /*below*/) const { return {}; }
 
 private:
     friend class BlockLayer;
@@ -179,12 +185,18 @@ struct DriverSpec {
     // Options that say which image it is, not how it is used: shown in "json:" filenames.
     std::vector<std::string> strong_options;
     std::string source;  // specification of the format, for the reference docs
-    bool called_protocol = false;  // messages call it one, though it is a filter
+    bool called_protocol = false;  // a filter that a filename alone can mean: messages call it one
     // Filenames "<protocol>:..." that mean this driver, and their options (without "driver").
     std::vector<std::string> protocols;
     Result<Value> (*parse_filename)(std::string_view filename) = nullptr;
     std::vector<std::string> features = {};  // of its options, for clients
+    bool named_as_child = false;  // shown with the filename of what is below, whatever that is
 };
+
+// Whether a filename alone can mean a node of this driver.
+inline bool has_filename(const DriverSpec& spec) {
+    return spec.kind == DriverKind::protocol || spec.called_protocol;
+}
 
 template <class D>
 std::unique_ptr<Driver> make_driver() {

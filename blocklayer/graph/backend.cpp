@@ -120,6 +120,8 @@ void BlockBackend::detach_device() {
     device_id_.clear();
     qom_path_.clear();
     callbacks_ = {};
+    keeps_io_state = false;
+    io_state = IoState::ok;
 }
 
 std::uint64_t BlockBackend::length() const {
@@ -212,6 +214,12 @@ IoStatus BlockBackend::make_empty(sim::Co& co) {
 }
 
 // source  QAPI block-core.json BLOCK_IO_ERROR; order of events as the reference sends them.
+bool BlockBackend::shows_io_state() const {
+    const bool stops = rerror == OnError::stop || werror == OnError::stop ||
+                       werror == OnError::enospc || werror == OnError::automatic;
+    return keeps_io_state && stops;
+}
+
 ErrorAction BlockBackend::on_error(bool is_read, Errno error) {
     OnError policy = is_read ? rerror : werror;
     if (policy == OnError::automatic) policy = is_read ? OnError::report : OnError::enospc;
@@ -228,11 +236,11 @@ ErrorAction BlockBackend::on_error(bool is_read, Errno error) {
     data.set("action", action == ErrorAction::stop     ? "stop"
                        : action == ErrorAction::ignore ? "ignore"
                                                        : "report");
-    const auto stops = [](OnError value) { return value == OnError::stop; };
-    if (stops(rerror) || stops(werror) || werror == OnError::enospc || werror == OnError::automatic)
-        data.set("nospace", full);
+    if (shows_io_state()) data.set("nospace", full);
     data.set("reason", sim::errno_text(error));
     layer_.emit_event("BLOCK_IO_ERROR", std::move(data));
+    if (action == ErrorAction::stop && io_state == IoState::ok)
+        io_state = full ? IoState::no_space : IoState::failed;
     if (action == ErrorAction::stop && layer_.stop_machine) layer_.stop_machine();
     return action;
 }

@@ -21,6 +21,7 @@ class BlockLayer;
 
 enum class OnError : std::uint8_t { report, ignore, stop, enospc, automatic };
 enum class ErrorAction : std::uint8_t { report, ignore, stop };
+enum class IoState : std::uint8_t { ok, failed, no_space };  // why the machine was stopped
 
 // What a guest device wants to hear of its backend.
 struct DeviceCallbacks {
@@ -89,6 +90,10 @@ public:
     // What to do about a failed guest request; emits BLOCK_IO_ERROR and stops the machine if so.
     ErrorAction on_error(bool is_read, Errno error);
     OnError rerror = OnError::automatic, werror = OnError::automatic;
+    bool keeps_io_state = false;  // its device is of a kind that has error policies
+    // The first error that stopped the machine, until that goes on.
+    IoState io_state = IoState::ok;
+    bool shows_io_state() const;  // some error would stop the machine
     bool write_cache = true;          // false: every write is followed by a flush
     bool allow_write_beyond_end = false;
     bool share_rw_medium = false;

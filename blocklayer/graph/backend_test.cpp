@@ -149,6 +149,7 @@ TEST_CASE("backend: a job's requests go on while it is drained", "[backend]") {
 TEST_CASE("backend: error policies", "[backend]") {
     GraphFixture f;
     BlockBackend& guest = f.user(f.memory("n"), "CW", "ALL", "D");
+    guest.keeps_io_state = true;
     int stopped = 0;
     f.layer.stop_machine = [&] { ++stopped; };
     using enum OnError;
@@ -166,11 +167,14 @@ TEST_CASE("backend: error policies", "[backend]") {
     for (const Case& one : cases) {
         INFO("policy " << static_cast<int>(one.policy));
         guest.rerror = guest.werror = one.policy;
+        CHECK(guest.shows_io_state() ==
+              (one.policy != OnError::report && one.policy != OnError::ignore));
         CHECK(guest.on_error(true, Errno::io) == one.read_error);
         CHECK(guest.on_error(false, Errno::io) == one.write_error);
         CHECK(guest.on_error(false, Errno::no_space) == one.write_full);
     }
     CHECK(stopped == 5);
+    CHECK(guest.io_state == IoState::failed);  // of the first one that stopped the machine
     REQUIRE(f.events.size() == 15);
     CHECK(f.events[2].name == "BLOCK_IO_ERROR");
     CHECK(f.events[2].data ==

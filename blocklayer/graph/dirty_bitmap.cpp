@@ -67,12 +67,6 @@ bool DirtyBitmap::get(std::uint64_t offset) const {
     return (words_[bit / word_bits] >> (bit % word_bits) & 1) != 0;
 }
 
-std::uint64_t DirtyBitmap::dirty_bytes() const {
-    const std::uint64_t bytes = dirty_ * granularity_;
-    if (length_ % granularity_ == 0 || length_ == 0 || !get(length_ - 1)) return bytes;
-    return bytes - (granularity_ - length_ % granularity_);
-}
-
 std::optional<std::uint64_t> DirtyBitmap::next_dirty(std::uint64_t offset) const {
     if (offset >= length_) return std::nullopt;
     std::uint64_t word = offset / granularity_ / word_bits;

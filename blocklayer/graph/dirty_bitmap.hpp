@@ -24,7 +24,7 @@ public:
     void set(std::uint64_t offset, std::uint64_t length);
     void clear(std::uint64_t offset, std::uint64_t length);
     bool get(std::uint64_t offset) const;
-    std::uint64_t dirty_bytes() const;  // whole granules, the last one cut at the length
+    std::uint64_t dirty_bytes() const { return dirty_ * granularity_; }  // in whole granules
     std::uint64_t dirty_granules() const { return dirty_; }
     // The first dirty granule's offset at or after `offset`.
     std::optional<std::uint64_t> next_dirty(std::uint64_t offset) const;

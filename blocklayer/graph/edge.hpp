@@ -149,6 +149,7 @@ private:
     // Fails the run: the parent sent a request that its permissions do not cover.
     [[noreturn]] void fail_permission(const char* request, std::uint64_t offset,
                                       std::uint64_t length, const char* needs) const;
+    bool child_fell_short(std::uint64_t offset, std::uint64_t length) const;
     void require_write(const char* request, std::uint64_t offset, std::uint64_t length,
                        RequestFlags flags) const {
         if (!claim_.used.contains(Perm::write) &&

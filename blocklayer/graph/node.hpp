@@ -100,7 +100,7 @@ public:
     // Oldest first: the newest reason is the one commands report.
     std::vector<OpBlocker>& op_blockers() { return op_blockers_; }
     const std::vector<OpBlocker>& op_blockers() const { return op_blockers_; }
-    std::vector<std::unique_ptr<DirtyBitmap>>& dirty_bitmaps() { return dirty_bitmaps_; }
+    std::vector<std::shared_ptr<DirtyBitmap>>& dirty_bitmaps() { return dirty_bitmaps_; }
     TrackedRequests& tracked() { return tracked_; }
     // write generation: flush has nothing to do when nothing was written since the last one.
     std::uint64_t write_generation = 0;
@@ -141,7 +141,7 @@ private:
     std::vector<Edge*> parents_;
     std::vector<Edge*> children_;
     std::vector<OpBlocker> op_blockers_;
-    std::vector<std::unique_ptr<DirtyBitmap>> dirty_bitmaps_;
+    std::vector<std::shared_ptr<DirtyBitmap>> dirty_bitmaps_;
     TrackedRequests tracked_;
     sim::WaitQueue flushed_{"flush before this one"};
     std::uint64_t in_flight_ = 0;

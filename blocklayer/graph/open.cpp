@@ -247,13 +247,14 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
 
 Result<NodeRef> BlockLayer::make_node(std::string_view name, const DriverSpec& spec,
                                       std::unique_ptr<Driver> driver, NodeFlags flags,
-                                      bool implicit) {
+                                      bool implicit, std::uint64_t length) {
     if (!name.empty()) TRY(check_node_name(name));
     Node& node = add_node(name.empty() ? generate_node_name() : std::string(name), spec);
     node.flags_ = flags;
     node.implicit_ = implicit;
     node.driver_ = std::move(driver);
     node.driver_->node_ = &node;
+    node.length_ = length;
     node.opened_ = true;
     refresh_limits(node);
     return NodeRef(&node);

@@ -21,10 +21,10 @@ BlockJob::~BlockJob() = default;
 
 Result<NodeRef> BlockJob::make_filter(const std::optional<std::string>& name,
                                       const DriverSpec& spec, std::unique_ptr<Driver> driver,
-                                      NodeFlags flags) {
+                                      NodeFlags flags, const Node& over) {
     if (name && name->empty()) return failure("Invalid node-name: ''");
-    NodeRef filter = TRY(
-        layer().make_node(name.value_or(""), spec, std::move(driver), flags, /*implicit=*/!name));
+    NodeRef filter = TRY(layer().make_node(name.value_or(""), spec, std::move(driver), flags,
+                                           /*implicit=*/!name, over.length()));
     layer().graph().set_never_freeze(*filter);
     return filter;
 }

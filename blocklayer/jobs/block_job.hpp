@@ -38,7 +38,7 @@ public:
 protected:
     // A filter of the job's own, without a child yet; implicit when the user has no name for it.
     Result<NodeRef> make_filter(const std::optional<std::string>& name, const DriverSpec& spec,
-                                std::unique_ptr<Driver> driver, NodeFlags flags);
+                                std::unique_ptr<Driver> driver, NodeFlags flags, const Node& over);
     // Holds the node by an edge of that name, and closes it to all operations.
     enum class Main : bool { no, yes };  // yes: the node the job is about
     Status hold(std::string name, Node& node, Claim claim, Main main = Main::no);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blocklayer/graph/drain.hpp"
+#include "blocklayer/graph/filename.hpp"
 #include "blocklayer/graph/reopen.hpp"
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/jobs/mirror.hpp"
@@ -30,7 +31,8 @@ public:
                                      .filtered_child = "backing",
                                      .strong_options = {},
                                      .source = "graphs as observed",
-                                     .protocols = {}};
+                                     .protocols = {},
+                                     .named_as_child = true};
         return spec;
     }
 
@@ -44,15 +46,6 @@ public:
         return below().read(co, offset, into, flags | RequestFlag::inconsistent_ok);
     }
     IoResult<std::uint64_t> length(sim::Co&) override { return below().child().length(); }
-    std::optional<std::uint64_t> length_with_child(const Edge& child) const override {
-        return child.child().length();
-    }
-    std::string exact_filename() const override {
-        const Edge* edge = node().filtered_child();
-        if (edge == nullptr) return {};
-        const std::string shown = edge->child().driver().exact_filename();
-        return shown.empty() ? edge->child().filename() : shown;
-    }
     Claim child_claim(const Edge*, RoleSet, Claim, bool) const override { return {}; }
 
 private:
@@ -107,7 +100,7 @@ Status Commit::insert_filter(sim::Co& co, Node& top) {
     NodeFlags flags;
     flags.read_only = true;
     filter_ = TRY(make_filter(options_.filter_node_name, CommitTop::driver_spec(),
-                              std::make_unique<CommitTop>(), flags));
+                              std::make_unique<CommitTop>(), flags, top));
     top_node_ = NodeRef(&top);
     const DrainedSection drained(co, top);
     TRY(layer().graph().append(*filter_, top, "backing", role_filtered));
@@ -200,10 +193,7 @@ Status Commit::rename_backing(sim::Co& co, Node& overlay) {
     const bool was_read_only = overlay.read_only();
     if (was_read_only) TRY(Reopen::set_read_only(co, overlay, false));
     std::string name = options_.backing_file;
-    if (name.empty()) {
-        name = base_node_->driver().exact_filename();
-        if (name.empty()) name = base_node_->filename();
-    }
+    if (name.empty()) name = shown_filename(*base_node_);
     Status status = overlay.driver().change_backing_file(co, name, base_node_->spec().name);
     if (was_read_only) (void)Reopen::set_read_only(co, overlay, true);
     return status;

@@ -66,7 +66,7 @@ Status Mirror::insert_filter(sim::Co& co, Node& source) {
     NodeFlags flags;
     flags.discard_unmap = true;
     filter_ = TRY(make_filter(options_.filter_node_name, MirrorTop::driver_spec(),
-                              std::move(driver), flags));
+                              std::move(driver), flags, source));
     source_ = NodeRef(&source);
     const DrainedSection drained(co, source);
     TRY(layer().graph().append(*filter_, source, "backing", role_filtered));
@@ -296,8 +296,9 @@ Status Mirror::check_end(bool with_result) {
 Status Mirror::swap_in_target(sim::Co& co) {
     Node& replaced = replaced_ ? *replaced_ : *source_;
     drop_target();  // the job writes no more: the target may become read-only, as the source is
+    // Where somebody else writes to it, it stays as it is.
     if (target_node_->read_only() != replaced.read_only())
-        TRY(Reopen::set_read_only(co, *target_node_, replaced.read_only()));
+        (void)Reopen::set_read_only(co, *target_node_, replaced.read_only());
     const DrainedSection target_drained(co, *target_node_);
     let_go();
     if (std::exchange(frozen_, false))

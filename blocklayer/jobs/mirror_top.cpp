@@ -18,7 +18,8 @@ const DriverSpec& MirrorTop::driver_spec() {
                                  .filtered_child = "backing",
                                  .strong_options = {},
                                  .source = "graphs as observed",
-                                 .protocols = {}};
+                                 .protocols = {},
+                                 .named_as_child = true};
     return spec;
 }
 
@@ -70,10 +71,6 @@ IoStatus MirrorTop::discard(sim::Co& co, std::uint64_t offset, std::uint64_t len
 
 IoResult<std::uint64_t> MirrorTop::length(sim::Co&) { return below().child().length(); }
 
-std::optional<std::uint64_t> MirrorTop::length_with_child(const Edge& child) const {
-    return child.child().length();
-}
-
 Limits MirrorTop::limits() const {
     const Edge* edge = node().filtered_child();
     if (edge == nullptr) return {};
@@ -83,13 +80,6 @@ Limits MirrorTop::limits() const {
             .zeroes_supports_fua = below.zeroes_supports_fua,
             .zeroes_no_fallback = below.zeroes_no_fallback,
             .truncate_zeroes = below.truncate_zeroes};
-}
-
-std::string MirrorTop::exact_filename() const {
-    const Edge* edge = node().filtered_child();
-    if (edge == nullptr) return {};
-    const std::string shown = edge->child().driver().exact_filename();
-    return shown.empty() ? edge->child().filename() : shown;
 }
 
 Claim MirrorTop::child_claim(const Edge* edge, RoleSet role, Claim cumulative,

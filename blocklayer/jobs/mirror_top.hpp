@@ -28,9 +28,7 @@ public:
                           RequestFlags flags) override;
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) override;
     IoResult<std::uint64_t> length(sim::Co& co) override;
-    std::optional<std::uint64_t> length_with_child(const Edge& child) const override;
     Limits limits() const override;
-    std::string exact_filename() const override;
     Claim child_claim(const Edge* edge, RoleSet role, Claim cumulative,
                       bool writable) const override;
 

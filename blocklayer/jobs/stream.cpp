@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "blocklayer/graph/drain.hpp"
+#include "blocklayer/graph/filename.hpp"
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/graph/reopen.hpp"
 #include "blocklayer/jobs/chain.hpp"
@@ -174,8 +175,7 @@ Status Stream::prepare(sim::Co& co) {
         TRY(layer().graph().set_child(top, "backing", Role::cow, base.get()));
     std::string name, format;
     if (const Node* image = without_filters(base.get())) {
-        name = image->driver().exact_filename();
-        if (name.empty()) name = image->filename();
+        name = shown_filename(*image);
         format = image->spec().name;
     }
     if (options_.backing_file) name = *options_.backing_file;

@@ -4,6 +4,7 @@
 // Method:  random chains of test formats read back before and after, a guest writing meanwhile.
 #include "blocklayer/jobs/stream.hpp"
 
+#include "blocklayer/graph/filename.hpp"
 #include "blocklayer/testing/job_fixture.hpp"
 #include "sim/rng.hpp"
 #include "sim/testing/catch.hpp"
@@ -71,7 +72,8 @@ TEST_CASE("stream: of the whole chain and of a part", "[jobs][stream]") {
             CHECK(backing == nullptr);
         else
             CHECK(&backing->child() == &chain.node("a"));
-        CHECK(f.format_of(chain.node("c")).backing_file == "");
+        CHECK(f.format_of(chain.node("c")).backing_file ==
+              (whole ? "" : shown_filename(chain.node("a"))));
         CHECK(chain.guest_sees() == model);
         f.check();
     }

@@ -5,7 +5,7 @@
 
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/layer.hpp"
-#include "blocklayer/monitor/block_info/filename.hpp"
+#include "blocklayer/graph/filename.hpp"
 #include "blocklayer/monitor/lookup.hpp"
 
 namespace blocklayer {

@@ -10,7 +10,7 @@
 #include <optional>
 #include <unordered_set>
 
-#include "blocklayer/monitor/utf8.hpp"
+#include "blocklayer/utf8.hpp"
 #include "sim/check.hpp"
 
 namespace blocklayer {

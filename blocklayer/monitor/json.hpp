@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON as the monitor reads and writes it: a stream of values in, one line a value out.
+// JSON as the monitor reads it: a stream of values. How it writes one: json_text.hpp.
 //
 // Input may come in any pieces. Strings may have single quotes; a fault is reported and reading
-// goes on at the next place that can start a value. Dictionaries are written in the reference's
-// order: that of a table of 512 buckets, newest first within a bucket.
+// goes on at the next place that can start a value.
 //
 // units  limits in bytes, tokens and levels: hostile input costs no more than they allow
 #pragma once
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "blocklayer/errors.hpp"
+#include "blocklayer/json_text.hpp"
 #include "blocklayer/monitor/json_lexer.hpp"
 #include "blocklayer/options/member_order.hpp"
 #include "blocklayer/value.hpp"
@@ -48,8 +48,5 @@ private:
 
 // Exactly one value. errors: "JSON parse error, ..."
 Result<Value> parse_json(std::string_view text);
-
-std::string to_json(const Value& value);
-std::string to_json_pretty(const Value& value);
 
 }  // namespace blocklayer

@@ -9,9 +9,8 @@
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
-namespace {
 
-bool all_zeroes(sim::IoView view) {
+bool RequestLayer::all_zeroes(sim::IoView view) {
     bool zero = true;
     view.for_each([&](std::span<const std::byte> piece) {
         zero = zero && piece.front() == std::byte{0} &&
@@ -19,8 +18,6 @@ bool all_zeroes(sim::IoView view) {
     });
     return zero;
 }
-
-}  // namespace
 
 PaddedView::PaddedView(std::uint64_t offset, sim::IoView inner, std::uint64_t align)
     : align_(align), offset_(offset - offset % align), head_(offset % align) {

@@ -40,7 +40,10 @@ IoStatus RequestLayer::copy_on_read(sim::Co& co, Node& node, std::uint64_t offse
         const sim::IoView copy{std::span(bounce)};
         TRY(read_parts(co, node, begin, copy, plain));
         fire(co, node, DebugEvent::cor_write);
-        const IoStatus stored = write_parts(co, node, begin, copy, RequestFlag::write_unchanged);
+        const RequestFlags unchanged = RequestFlag::write_unchanged;
+        const IoStatus stored = all_zeroes(copy)
+                                    ? zero_blocks(co, node, begin, copy.size(), unchanged)
+                                    : write_parts(co, node, begin, copy, unchanged);
         ++node.write_generation;
         if (!stored) return stored;
         if (!prefetch) into.sub(done, part).copy_from(bounce.data() + (at - begin));

@@ -57,13 +57,24 @@ IoStatus Edge::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Request
     return RequestLayer::read(co, node, tracked, into, flags);
 }
 
+// The parent is a filter that keeps its length when somebody else makes the child shorter; it wrote
+// to its own end at most.
+bool Edge::child_fell_short(std::uint64_t offset, std::uint64_t length) const {
+    const Node* parent = parent_.as_node();
+    return parent != nullptr && role_.has(Role::filtered) &&
+           !claim_.used.contains(Perm::resize) && inside(offset, length, parent->length());
+}
+
 IoStatus Edge::write(sim::Co& co, std::uint64_t offset, sim::IoView from, RequestFlags flags) {
     Node& node = *child_;
     const std::uint64_t length = from.size();
     require_write("write", offset, length, flags);
     if (!in_range(offset, length)) return Unexpected(Errno::io);
     const bool is_inside = inside(offset, length, node.length());
-    if (!is_inside && length > 0) require_resize("write", offset, length);
+    if (!is_inside && length > 0) {
+        if (child_fell_short(offset, length)) return Unexpected(Errno::io);
+        require_resize("write", offset, length);
+    }
     if (node.read_only()) return Unexpected(Errno::perm);
 
     const RequestScope scope(co, node);
@@ -88,8 +99,10 @@ IoStatus Edge::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t len
     Node& node = *child_;
     require_write("write zeroes", offset, length, flags);
     if (!in_range(offset, length)) return Unexpected(Errno::io);
-    if (!inside(offset, length, node.length()) && length > 0)
+    if (!inside(offset, length, node.length()) && length > 0) {
+        if (child_fell_short(offset, length)) return Unexpected(Errno::io);
         require_resize("write zeroes", offset, length);
+    }
     if (node.read_only()) return Unexpected(Errno::perm);
     if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
     if (length == 0) return {};

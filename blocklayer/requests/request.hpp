@@ -108,6 +108,7 @@ private:
                                  RequestFlags flags);
     static IoStatus write_parts(sim::Co& co, Node& node, std::uint64_t offset, sim::IoView from,
                                 RequestFlags flags);
+    static bool all_zeroes(sim::IoView view);
     static IoStatus complete_blocks(sim::Co& co, Node& node, const PaddedView& padded);
     static IoStatus zero_in_block(sim::Co& co, Node& node, std::uint64_t offset,
                                   std::uint64_t length, RequestFlags flags);

@@ -22,6 +22,7 @@
 #include "blocklayer/layer.hpp"
 #include "blocklayer/monitor/console.hpp"
 #include "blocklayer/monitor/session.hpp"
+#include "sim/check.hpp"
 #include "sim/posix_store.hpp"
 #include "sim/world.hpp"
 
@@ -170,6 +171,9 @@ int main(int argc, char** argv) {
     int status = 0;
     try {
         Server(listener).run();
+    } catch (const sim::Verdict& found) {
+        fmt::print(stderr, "{}\n", found.text());
+        status = 1;
     } catch (const std::exception& error) {
         fmt::print(stderr, "blockstep-qmp: {}\n", error.what());
         status = 1;

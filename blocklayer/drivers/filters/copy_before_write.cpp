@@ -4,6 +4,7 @@
 //
 // Per cluster: `to_copy` (its old contents are still to be saved), `kept` (the old state can be
 // asked for), `saved` (it is in the target). A cluster is copied by one request; others wait.
+// These are bitmaps that queries show: the first of the source, the others of the filter itself.
 //
 // invariant  a write reaches the source only when no cluster of it is to be copied, no copy of it
 //            is under way and nobody is reading the old state of it from the source
@@ -35,6 +36,11 @@ struct Range {
     bool overlaps(const Range& other) const { return begin < other.end && other.begin < end; }
 };
 
+// A part of the bitmap that a later, shorter length has cut off is clean.
+bool is_set(const DirtyBitmap& bitmap, std::uint64_t offset) {
+    return offset < bitmap.length() && bitmap.get(offset);
+}
+
 class CopyBeforeWrite final : public Passthrough, public SnapshotSource {
 public:
     Status open(sim::Co& co, OpenContext& context) override {
@@ -52,17 +58,26 @@ public:
         length_ = below().child().length();
         const std::uint64_t clusters = (length_ + cluster_bytes_ - 1) / cluster_bytes_;
         if (clusters > clusters_max) return failure("The image is too large to keep a state of");
-        to_copy_.assign(clusters, bitmap == nullptr);
-        saved_.assign(clusters, false);
-        if (bitmap != nullptr)
-            for (std::uint64_t i = 0; i < clusters; ++i) {
-                const std::uint64_t begin = i * cluster_bytes_;
-                const std::uint64_t bytes = std::min(cluster_bytes_, length_ - begin);
+        clusters_ = clusters;
+        to_copy_ = add_bitmap(below().child());
+        saved_ = add_bitmap(node());
+        kept_ = add_bitmap(node());
+        for (std::uint64_t i = 0; i < clusters; ++i) {
+            const std::uint64_t begin = i * cluster_bytes_;
+            const std::uint64_t bytes = std::min(cluster_bytes_, length_ - begin);
+            if (bitmap != nullptr) {
                 const auto dirty = bitmap->next_dirty(begin);
-                to_copy_[i] = dirty && *dirty < begin + bytes;
+                if (!dirty || *dirty >= begin + bytes) continue;
             }
-        kept_ = to_copy_;
+            to_copy_->set(begin, bytes);
+            kept_->set(begin, bytes);
+        }
         return {};
+    }
+
+    // The source may be another one by now.
+    void close(sim::Co&) override {
+        for (Node* any : node().layer().nodes()) std::erase(any->dirty_bitmaps(), to_copy_);
     }
 
     Claim child_claim(const Edge* edge, RoleSet role, Claim cumulative,
@@ -99,7 +114,7 @@ public:
             const std::uint64_t at = offset + done;
             const std::uint64_t part = TRY(kept_part(at, into.size() - done));
             const sim::IoView there = into.sub(done, part);
-            if (saved_[at / cluster_bytes_]) {
+            if (is_set(*saved_, at)) {
                 TRY(target_->read(co, at, there, RequestFlag::inconsistent_ok));
             } else {
                 const Reading reading(*this, clusters(at, part));
@@ -113,7 +128,7 @@ public:
     IoResult<BlockStatus> snapshot_status(sim::Co& co, std::uint64_t offset,
                                           std::uint64_t length) override {
         const std::uint64_t part = TRY(kept_part(offset, length));
-        if (saved_[offset / cluster_bytes_]) return target_->block_status(co, offset, part);
+        if (is_set(*saved_, offset)) return target_->block_status(co, offset, part);
         const Reading reading(*this, clusters(offset, part));
         return below().block_status(co, offset, part);
     }
@@ -121,11 +136,12 @@ public:
     IoStatus snapshot_discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) override {
         const std::uint64_t end = std::min(offset + length, length_);
         const std::uint64_t first = (offset + cluster_bytes_ - 1) / cluster_bytes_;
-        const std::uint64_t last = end == length_ ? to_copy_.size() : end / cluster_bytes_;
-        for (std::uint64_t i = first; i < last; ++i) kept_[i] = to_copy_[i] = false;
+        const std::uint64_t last = end == length_ ? clusters_ : end / cluster_bytes_;
         if (first >= last) return {};
         const std::uint64_t begin = first * cluster_bytes_;
         const std::uint64_t bytes = std::min(last * cluster_bytes_, length_) - begin;
+        kept_->clear(begin, bytes);
+        to_copy_->clear(begin, bytes);
         if (begin + bytes > target_->child().length()) return {};
         return target_->discard(co, begin, bytes);
     }
@@ -146,6 +162,14 @@ private:
         Range range;
     };
 
+    std::shared_ptr<DirtyBitmap> add_bitmap(Node& owner) const {
+        auto bitmap = std::make_shared<DirtyBitmap>("", length_,
+                                                    static_cast<std::uint32_t>(cluster_bytes_));
+        bitmap->enabled = false;  // only this filter sets it
+        owner.dirty_bitmaps().insert(owner.dirty_bitmaps().begin(), bitmap);
+        return bitmap;
+    }
+
     static Result<const DirtyBitmap*> find_bitmap(BlockLayer& layer, const Value& given) {
         const std::string& name = given.at("name").as_string();
         Node* owner = layer.find_device_or_node(given.at("node").as_string());
@@ -159,18 +183,20 @@ private:
 
     Range clusters(std::uint64_t offset, std::uint64_t length) const {
         const std::uint64_t end = (offset + length + cluster_bytes_ - 1) / cluster_bytes_;
-        return {offset / cluster_bytes_, std::min<std::uint64_t>(end, to_copy_.size())};
+        return {offset / cluster_bytes_, std::min(end, clusters_)};
     }
 
     // How far from `offset` the state is kept, all at one place.
     IoResult<std::uint64_t> kept_part(std::uint64_t offset, std::uint64_t length) const {
         const Range range = clusters(offset, length);
         for (std::uint64_t i = range.begin; i < range.end; ++i)
-            if (broken_ || !kept_[i]) return Unexpected(Errno::access);
+            if (broken_ || !is_set(*kept_, i * cluster_bytes_)) return Unexpected(Errno::access);
         if (range.begin >= range.end || offset + length > length_)
             return Unexpected(Errno::access);  // past what there was
         std::uint64_t last = range.begin;
-        while (last + 1 < range.end && saved_[last + 1] == saved_[range.begin]) ++last;
+        const bool saved = is_set(*saved_, last * cluster_bytes_);
+        while (last + 1 < range.end && is_set(*saved_, (last + 1) * cluster_bytes_) == saved)
+            ++last;
         return std::min(length, (last + 1) * cluster_bytes_ - offset);
     }
 
@@ -178,23 +204,25 @@ private:
     IoStatus save(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
         const Range range = clusters(offset, length);
         const sim::Instant deadline = co.world().now() + timeout_;
-        while (!broken_) {
-            const std::uint64_t next = next_to_copy(range);
-            if (next == range.end) break;
-            IoStatus copied = copy(co, next);
-            if (copied && timeout_ > sim::nanoseconds(0) && co.world().now() > deadline)
-                copied = Unexpected(Errno::timed_out);
-            if (copied) continue;
-            if (!break_snapshot_) return copied;
-            broken_ = true;
-        }
-        while (busy(range)) changed_.wait(co);
+        do {
+            for (std::uint64_t next; !broken_ && (next = next_to_copy(range)) < range.end;) {
+                IoStatus copied = copy(co, next);
+                if (copied && timeout_ > sim::nanoseconds(0) && co.world().now() > deadline)
+                    copied = Unexpected(Errno::timed_out);
+                if (copied) continue;
+                if (!break_snapshot_) return copied;
+                broken_ = true;
+            }
+            while (busy(range)) changed_.wait(co);
+        } while (!broken_ && next_to_copy(range) < range.end);  // somebody else's copy failed
+        if (!broken_)
+            saved_->set(range.begin * cluster_bytes_, (range.end - range.begin) * cluster_bytes_);
         return {};
     }
 
     std::uint64_t next_to_copy(const Range& range) const {
         std::uint64_t i = range.begin;
-        while (i < range.end && !to_copy_[i]) ++i;
+        while (i < range.end && !is_set(*to_copy_, i * cluster_bytes_)) ++i;
         return i;
     }
 
@@ -210,7 +238,7 @@ private:
         struct Copying {
             Copying(CopyBeforeWrite& copying_in, std::uint64_t copied)
                 : in(copying_in), cluster(copied) {
-                in.to_copy_[cluster] = false;  // it is ours now
+                in.to_copy_->clear(cluster * in.cluster_bytes_, 1);  // it is ours now
                 in.copying_.push_back(cluster);
             }
             ~Copying() {
@@ -220,11 +248,9 @@ private:
             CopyBeforeWrite& in;
             std::uint64_t cluster;
         } const copying(*this, cluster);
-        const IoStatus status = copy_bytes(co, cluster * cluster_bytes_);
-        if (status)
-            saved_[cluster] = true;
-        else
-            to_copy_[cluster] = true;
+        const std::uint64_t begin = cluster * cluster_bytes_;
+        const IoStatus status = copy_bytes(co, begin);
+        (status ? saved_ : to_copy_)->set(begin, 1);
         return status;
     }
 
@@ -241,8 +267,8 @@ private:
     }
 
     Edge* target_ = nullptr;
-    std::uint64_t cluster_bytes_ = cluster_bytes_min, length_ = 0;
-    std::vector<bool> to_copy_, kept_, saved_;
+    std::uint64_t cluster_bytes_ = cluster_bytes_min, length_ = 0, clusters_ = 0;
+    std::shared_ptr<DirtyBitmap> to_copy_, kept_, saved_;
     std::vector<std::uint64_t> copying_;
     std::vector<Reading*> reading_;
     sim::WaitQueue changed_{"copy before write"};
@@ -261,6 +287,7 @@ const DriverRegistration registration({
                 optional("cbw-timeout", "uint32", "seconds a copy may take (0: any time)")},
     .make = make_driver<CopyBeforeWrite>,
     .source = "QAPI BlockdevOptionsCbw",
+    .named_as_child = true,
 });
 
 }  // namespace

@@ -15,7 +15,11 @@ constexpr Limits passthrough_limits() {
 // A filter over one child that looks just like it.
 class Passthrough : public Driver {
 public:
-    IoResult<std::uint64_t> length(sim::Co&) override { return below().child().length(); }
+    IoResult<std::uint64_t> length(sim::Co&) override {
+        const Edge* child = node().filtered_child();  // a job's filter may have lost it
+        if (child == nullptr) return Unexpected(Errno::no_medium);
+        return child->child().length();
+    }
     Limits limits() const override { return passthrough_limits(); }
     bool supports_reopen() const override { return false; }
 

@@ -60,6 +60,7 @@ const DriverRegistration registration({
     .options = {required("file", "BlockdevRef", "a copy-before-write node")},
     .make = make_driver<SnapshotAccess>,
     .source = "QAPI BlockdevOptionsGenericFormat",
+    .named_as_child = true,
 });
 
 }  // namespace

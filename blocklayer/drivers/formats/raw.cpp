@@ -112,6 +112,7 @@ public:
     std::optional<std::uint64_t> length_with_child(const Edge&) const override {
         return length_now();
     }
+    DriverInfo info() override { return file_->child().driver().info().handed_on(); }
 
     Limits limits() const override {
         return {.supports_fua = true, .zeroes_may_unmap = true, .zeroes_supports_fua = true,

@@ -88,7 +88,7 @@ public:
         auto opened = store_->open(filename_, access_for({}, context.writable()));
         if (!opened) return failure(open_failure(filename_, opened.error()), opened.error());
         file_ = std::move(*opened);
-        context.set_filename(exact_filename());
+        context.set_filename(shown_filename());
         return {};
     }
 
@@ -200,14 +200,14 @@ public:
     }
     void reopen_commit(sim::Co&) override { auto_read_only_ = auto_read_only_after_; }
 
-    std::string exact_filename() const override {
+private:
+    std::string shown_filename() const {
         // A colon before the first slash would read as a protocol's name.
         const std::size_t colon = filename_.find_first_of(":/");
         const bool ambiguous = colon != std::string::npos && filename_[colon] == ':';
         return ambiguous ? "file:" + filename_ : filename_;
     }
 
-private:
     struct Pending {
         Claim claim;
         std::unique_ptr<sim::HostFile> file;  // a new description, when the access changes
@@ -241,6 +241,14 @@ private:
         pending_->locked = true;
         pending_->before = held_;
         const LockBits wanted = LockBits::of(claim);
+        Status locked = lock_pending(wanted);
+        if (locked) return locked;
+        Error error = std::move(locked).error();
+        error.hint = fmt::format("Is another process using the image [{}]?\n", node().filename());
+        return Unexpected(std::move(error));
+    }
+
+    Status lock_pending(const LockBits& wanted) {
         if (!pending_->file) {
             if (held_.contains(wanted)) return {};
             TRY(held_.lock(*file_, wanted));

@@ -24,8 +24,7 @@ public:
         read_zeroes_ = options.get_bool("read-zeroes", false);
         const bool plain = !options.has("size") && !options.has("latency-ns") &&
                            !options.has("read-zeroes");
-        if (plain) filename_ = context.node().spec().name + "://";
-        context.set_filename(filename_);
+        if (plain) context.set_filename(context.node().spec().name + "://");
         return {};
     }
 
@@ -52,7 +51,6 @@ public:
 
     IoResult<std::uint64_t> length(sim::Co&) override { return size_; }
     IoResult<std::uint64_t> allocated_bytes() override { return 0; }
-    std::string exact_filename() const override { return filename_; }
 
 private:
     IoStatus wait(sim::Co& co) const {
@@ -63,7 +61,6 @@ private:
     std::uint64_t size_ = 0;
     sim::Duration latency_;
     bool read_zeroes_ = false;
-    std::string filename_;
 };
 
 DriverSpec spec(std::string name) {

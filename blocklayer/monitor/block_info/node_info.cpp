@@ -6,7 +6,7 @@
 #include "blocklayer/graph/backend.hpp"
 #include "blocklayer/graph/dirty_bitmap.hpp"
 #include "blocklayer/graph/node.hpp"
-#include "blocklayer/monitor/block_info/filename.hpp"
+#include "blocklayer/graph/filename.hpp"
 #include "blocklayer/options/schema.hpp"
 
 namespace blocklayer {
@@ -26,19 +26,10 @@ const Node* below(const Node& node) {
     return edge == nullptr ? nullptr : &edge->child();
 }
 
-// What the driver knows of itself; of a node that only hands on, what the one below knows.
-DriverInfo known_info(const Node& node) {
-    const DriverInfo info = node.driver().info();
-    const Edge* primary = node.primary_child();
-    if (info.known || primary == nullptr) return info;
-    DriverInfo below = known_info(primary->child());
-    return {.cluster_size = below.cluster_size, .dirty = below.dirty, .known = below.known};
-}
-
 Value image_info(const Node& node, Chain chain) {
     Value image = Value::dict(
         {{"filename", Value(shown_filename(node))}, {"format", Value(node.spec().name)}});
-    const DriverInfo info = known_info(node);
+    const DriverInfo info = node.driver().info();
     if (info.known) image.set("dirty-flag", info.dirty);
     if (const auto allocated = node.driver().allocated_bytes())
         image.set("actual-size", *allocated);

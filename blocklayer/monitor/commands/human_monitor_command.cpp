@@ -88,8 +88,11 @@ Status run_on_node(sim::Co& co, BlockLayer& layer, const std::string& name, std:
     if (node == nullptr)
         return failure(fmt::format("Error: Cannot find device='' nor node-name='{}'", name));
     const auto backend = BlockBackend::make(layer, {});
-    if (const Status inserted = backend->insert(*node); !inserted)
-        return failure("Error: " + inserted.error().text);
+    if (Status inserted = backend->insert(*node); !inserted) {
+        Error error = std::move(inserted).error();
+        error.text = "Error: " + error.text;
+        return Unexpected(std::move(error));
+    }
     const Status status = qemu_io::run_line(co, *backend, line);
     qemu_io::wait_for_requests(co, *backend);
     return status;
@@ -117,7 +120,7 @@ std::string run_qemu_io(sim::Co& co, BlockLayer& layer, Line line) {
         status = qemu_io::run_line(co, *backend, *command);
     else
         status = run_on_node(co, layer, *name, *command);
-    return status ? "" : status.error().text + "\n";
+    return status ? "" : status.error().text + "\n" + status.error().hint;
 }
 
 std::string on_the_wire(std::string_view text) {

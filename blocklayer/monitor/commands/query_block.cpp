@@ -13,6 +13,15 @@ const TypeRegistration info(
                  optional("inserted", "BlockDeviceInfo"), optional("tray_open", "bool"),
                  optional("io-status", "BlockDeviceIoStatus")}});
 
+std::string_view wire_name(IoState state) {
+    switch (state) {
+    case IoState::ok: return "ok";
+    case IoState::failed: return "failed";
+    case IoState::no_space: return "nospace";
+    }
+    return "ok";
+}
+
 Value block_info(BlockBackend& backend) {
     const DeviceCallbacks& device = backend.callbacks();
     Value info = Value::dict({{"device", Value(backend.name())}});
@@ -24,7 +33,7 @@ Value block_info(BlockBackend& backend) {
     if (Node* node = backend.node())
         info.set("inserted", block_device_info(*node, &backend, Chain::yes));
     if (device.is_tray_open) info.set("tray_open", device.is_tray_open());
-    if (backend.has_device()) info.set("io-status", "ok");
+    if (backend.shows_io_state()) info.set("io-status", wire_name(backend.io_state));
     return info;
 }
 

@@ -89,7 +89,7 @@ public:
     }
 
 private:
-    std::unique_ptr<DirtyBitmap> before_;
+    std::shared_ptr<DirtyBitmap> before_;
 };
 
 template <bool enable>

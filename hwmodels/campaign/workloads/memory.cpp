@@ -49,7 +49,7 @@ void memory_runs_short(Rig& rig, sim::Co& co) {
                          {"on-target-error", "ignore"},
                          {"granularity", cluster}}));
     rig.wait_event(co, "JOB_STATUS_CHANGE", Value::dict({{"id", "m"}, {"status", "ready"}}));
-    rig.some_time(co, 30);
+    co.moment("the job is completed", 30);
     rig.world.limit_faults(0);
     rig.qmp(co, "job-complete", Value::dict({{"id", "m"}}));
     rig.wait_event(co, "JOB_STATUS_CHANGE", Value::dict({{"id", "m"}, {"status", "null"}}));

@@ -133,12 +133,11 @@ public:
         return limits;
     }
 
-    IoResult<std::uint64_t> allocated_bytes() override { return Unexpected(Errno::not_supported); }
-
-    std::string filename_over(const std::string& below) const override {
+    std::string filename_over(const FilenameOf& below) const override {
         for (const std::string& option : node().spec().strong_options)
             if (option != "config" && node().options().has(option)) return {};
-        return fmt::format("blkdebug:{}:{}", config_, below);
+        const std::string image = below(*node().filtered_child());
+        return image.empty() ? image : fmt::format("blkdebug:{}:{}", config_, image);
     }
 
     // ---- requests ----------------------------------------------------------------------------

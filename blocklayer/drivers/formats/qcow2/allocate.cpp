@@ -191,8 +191,8 @@ IoStatus Image::write_new(sim::Co& co, const NewClusters& clusters, std::uint64_
 
     const std::uint64_t end = offset + from.size();
     if (reads_zero_around(co, clusters.guest, head) && reads_zero_around(co, end, tail)) {
-        const IoStatus zeroed = file_->write_zeroes(
-            co, clusters.host, bytes, RequestFlag::may_unmap | RequestFlag::no_fallback);
+        const IoStatus zeroed =
+            file_->write_zeroes(co, clusters.host, bytes, RequestFlag::no_fallback);
         if (zeroed) return file_->write(co, clusters.host + head, from, flags & RequestFlag::fua);
         if (zeroed.error() != Errno::not_supported) return zeroed;
     }

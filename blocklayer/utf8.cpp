@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "blocklayer/monitor/utf8.hpp"
+#include "blocklayer/utf8.hpp"
 
 #include <algorithm>
 

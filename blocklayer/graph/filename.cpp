@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "blocklayer/monitor/block_info/filename.hpp"
+#include "blocklayer/graph/filename.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "blocklayer/graph/node.hpp"
-#include "blocklayer/monitor/json.hpp"
+#include "blocklayer/json_text.hpp"
+#include "blocklayer/options/member_order.hpp"
 
 namespace blocklayer {
 namespace {
@@ -68,21 +69,20 @@ Value full_options(const Node& node) {
 
 // Empty: only options lead to the node.
 std::string exact_filename(const Node& node) {
-    const std::string own = node.driver().exact_filename();
-    if (!own.empty()) return own;
-    if (node.spec().kind == DriverKind::protocol) return node.filename();
+    const DriverSpec& spec = node.spec();
+    if (spec.kind == DriverKind::protocol) return node.filename();
     const Edge* primary = node.primary_child();
     if (primary == nullptr) return {};
     if (node.implicit()) return exact_filename(primary->child());  // nobody is to see it
-    if (node.spec().kind == DriverKind::filter) {
-        const std::string below = exact_filename(primary->child());
-        return below.empty() ? below : node.driver().filename_over(below);
-    }
-    if (!strong_options(node).members().empty()) return {};
-    if (node.spec().supports_backing && backing_overridden(node)) return {};
-    // A format by itself is found again by probing; one on top of another is not.
-    const Node& below = primary->child();
-    return below.spec().kind == DriverKind::format ? std::string() : exact_filename(below);
+    if (spec.named_as_child) return shown_filename(primary->child());
+    if (has_filename(spec))
+        return node.driver().filename_over(
+            [](const Edge& child) { return exact_filename(child.child()); });
+    if (spec.kind == DriverKind::filter || !strong_options(node).members().empty()) return {};
+    if (spec.supports_backing && backing_overridden(node)) return {};
+    // What is opened by a filename alone finds a format again by probing.
+    return has_filename(primary->child().spec()) ? exact_filename(primary->child())
+                                                            : std::string();
 }
 
 }  // namespace

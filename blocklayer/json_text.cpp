@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "blocklayer/json_text.hpp"
+
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "blocklayer/monitor/json.hpp"
-#include "blocklayer/monitor/utf8.hpp"
+#include "blocklayer/options/member_order.hpp"
+#include "blocklayer/utf8.hpp"
 
 namespace blocklayer {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The name queries show for a node: its file's name where that alone leads back to the same node,
-// otherwise "json:" and the options that do.
+// otherwise "json:" and the options that do. Some filters only show the name of what is below them.
 #pragma once
 #include <string>
 
