@@ -156,6 +156,8 @@ void Machine::resume() {
     pci_.assign_addresses();  // the firmware's work, done when the CPUs first run
     interrupts_.set_running(true);
     for (const auto& device : devices_) device->run_state_changed(true);
+    for (blocklayer::BlockBackend* backend : layer_.backends())
+        backend->io_state = blocklayer::IoState::ok;
     resumed_.wake_all();
 }
 

@@ -117,6 +117,7 @@ private:
     RunState state_ = RunState::prelaunch;
     bool stopping_ = false;
     sim::WaitQueue resumed_{"machine runs again"};
+    sim::WaitQueue settled_{"device plugged in or out"};
     std::uint64_t anonymous_ = 0;
     std::vector<std::pair<std::string, std::string>> deleted_;  // id, path: still to be told
 };

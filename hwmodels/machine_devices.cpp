@@ -151,12 +151,14 @@ Result<Device*> Machine::add_device(sim::Co& co, const Value& arguments, Plug pl
         return Unexpected(std::move(done).error());
     }
     device.realized = true;
+    settled_.wake_all();
     return &device;
 }
 
 void Machine::forget(Device& device) {
     std::erase(device.bus_->devices_, &device);
     std::erase_if(devices_, [&](const auto& one) { return one.get() == &device; });
+    settled_.wake_all();
 }
 
 // The device inside goes first. The last reference goes a little later: an event of its own, one
@@ -180,7 +182,13 @@ void Machine::unplug(sim::Co& co, Device& device) {
     EXPECTS(device.realized);
     device.realized = false;
     for (const auto& bus : device.buses())
-        while (!bus->devices().empty()) unplug(co, *bus->devices().front());
+        while (!bus->devices().empty()) {
+            Device& inner = *bus->devices().front();
+            if (inner.realized)
+                unplug(co, inner);
+            else
+                settled_.wait(co);  // somebody else is plugging it in, or out
+        }
     device.unrealize(co);
     const std::string id = device.id(), path = device.path(), inner = device.backend_path();
     forget(device);

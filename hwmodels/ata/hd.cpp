@@ -23,7 +23,7 @@ using blocklayer::Status;
 using sim::Errno;
 using sim::IoStatus;
 
-constexpr std::uint64_t heads = 16, track_sectors = 63;
+constexpr std::uint64_t heads_max = 16;
 constexpr std::uint64_t dma_sectors_max = 256;  // moved at once
 constexpr std::uint8_t multiple_max = 16;
 constexpr std::uint64_t trim_entry_bytes = 8;
@@ -40,13 +40,15 @@ public:
     std::uint32_t signature() const override { return 0x0000'0101; }
 
 protected:
-    Status realize_drive(sim::Co&) override {
+    Status realize_drive(sim::Co& co) override {
         if (drive_.backend() == nullptr || !drive_.backend()->has_medium())
             return failure("Device needs media, but drive is empty");
         if (properties().text("model").empty()) properties().set("model", "QEMU HARDDISK");
         if (properties().text("serial").empty())
             properties().set("serial", fmt::format("QM{:05}", machine().next_bus_number("ata")));
-        return drive_.realize(ReadOnlyMedium::no, Resizable::yes);
+        TRY(drive_.check_sizes());
+        TRY(drive_.find_geometry(co, heads_max));
+        return drive_.take_permissions(ReadOnlyMedium::no, Resizable::yes);
     }
     void unrealize_drive(sim::Co&) override { drive_.drop(); }
     void run(sim::Co& co, std::uint8_t command) override;
@@ -92,7 +94,9 @@ bool AtaHd::take_range(bool wide) {
     } else {
         if (now_.lba[0] == 0) return false;
         const std::uint64_t cylinder = now_.lba[1] | std::uint64_t{now_.lba[2]} << 8;
-        lba_ = (cylinder * heads + (now_.device & 15U)) * track_sectors + now_.lba[0] - 1U;
+        lba_ = (cylinder * properties().number("heads") + (now_.device & 15U)) *
+                   properties().number("secs") +
+               now_.lba[0] - 1U;
     }
     return lba_ <= sectors() && remaining_ <= sectors() - lba_;
 }

@@ -12,7 +12,6 @@ namespace hwmodels {
 
 namespace {
 
-constexpr std::uint64_t heads = 16, track_sectors = 63, cylinders_max = 16383;
 constexpr std::uint64_t sectors_28_max = (1 << 28) - 1;
 constexpr std::uint8_t multiple_max = 16;
 
@@ -55,10 +54,10 @@ private:
 
 std::vector<std::byte> identify_disk(const DiskIdentity& disk) {
     const std::uint64_t sectors = disk.backend.length() / ata::sector_bytes;
-    const std::uint64_t cylinders =
-        std::clamp<std::uint64_t>(sectors / (heads * track_sectors), 2, cylinders_max);
-    const std::uint64_t chs = cylinders * heads * track_sectors;
     const Properties& p = disk.properties;
+    const std::uint64_t cylinders = p.number("cyls"), heads = p.number("heads"),
+                        track_sectors = p.number("secs");
+    const std::uint64_t chs = cylinders * heads * track_sectors;
     Words words;
     words.set_names(p);
     words.set(0, 0x40);

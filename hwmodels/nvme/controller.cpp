@@ -125,8 +125,9 @@ Status Nvme::realize(sim::Co&) {
         const ReadOnlyMedium read_only =
             drive_.backend()->read_only() ? ReadOnlyMedium::yes : ReadOnlyMedium::no;
         Status taken = drive_.backend()->has_medium()
-                           ? drive_.realize(read_only, Resizable::no)
+                           ? drive_.check_sizes()
                            : failure("Device needs media, but drive is empty");
+        if (taken) taken = drive_.take_permissions(read_only, Resizable::no);
         if (!taken) {
             leave_bus();
             return taken;

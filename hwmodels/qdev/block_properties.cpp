@@ -2,6 +2,9 @@
 #include "hwmodels/qdev/block_properties.hpp"
 
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <iterator>
 
 #include "blocklayer/layer.hpp"
@@ -26,6 +29,38 @@ OnError on_error_of(const std::string& text) {
     if (text == "stop") return OnError::stop;
     if (text == "enospc") return OnError::enospc;
     return OnError::automatic;
+}
+
+struct Geometry {
+    std::uint64_t cylinders, heads, sectors;
+};
+
+// What the table's first plausible partition was laid out for; else sixteen heads of 63 sectors.
+// An unreadable sector has no table.
+// source  as observed; the PC partition table: four entries of 16 bytes from 446 on
+Geometry guess_geometry(sim::Co& co, BlockBackend& disk) {
+    constexpr std::size_t first_entry = 446, entry_bytes = 16, entries = 4, magic = 510;
+    constexpr std::uint64_t cylinders_max = 16383, heads_max = 16, track_sectors = 63;
+    const std::uint64_t total = disk.length() / 512;
+    std::array<std::byte, 512> sector{};
+    const blocklayer::IoStatus read =
+        disk.read(co, 0, {sector.data(), sector.size()}, blocklayer::RequestFlag::inconsistent_ok);
+    const bool found = read && sector[magic] == std::byte{0x55} &&
+                       sector[magic + 1] == std::byte{0xaa};
+    for (std::size_t i = 0; found && i < entries; ++i) {
+        const std::byte* entry = &sector[first_entry + i * entry_bytes];
+        const bool used = std::any_of(entry + 12, entry + 16,
+                                      [](std::byte b) { return b != std::byte{0}; });
+        const std::uint64_t heads = std::to_integer<std::uint64_t>(entry[5]) + 1,
+                            sectors = std::to_integer<std::uint64_t>(entry[6]) & 63;
+        if (!used || heads == 1 || sectors == 0) continue;
+        const std::uint64_t cylinders = total / (heads * sectors);
+        if (cylinders < 1 || cylinders > cylinders_max) continue;
+        if (heads <= heads_max) return {cylinders, heads, sectors};
+        break;  // laid out for more heads than a disk can tell of
+    }
+    const std::uint64_t cylinders = total / (heads_max * track_sectors);
+    return {std::clamp<std::uint64_t>(cylinders, 2, cylinders_max), heads_max, track_sectors};
 }
 
 }  // namespace
@@ -138,20 +173,39 @@ Status Drive::check_sizes() {
     return {};
 }
 
-Status Drive::realize(ReadOnlyMedium read_only, Resizable resizable) {
+Status Drive::take_permissions(ReadOnlyMedium read_only, Resizable resizable) {
     EXPECTS(backend_ != nullptr);
     const Properties& p = device_.properties();
-    TRY(check_sizes());
     PermSet used = Perm::consistent_read, shared = Perm::consistent_read | Perm::write_unchanged;
     if (read_only == ReadOnlyMedium::no) used = used | Perm::write;
     if (resizable == Resizable::yes) shared = shared | Perm::resize;
     if (p.flag("share-rw")) shared = shared | Perm::write;
     TRY(backend_->set_wish({used, shared}));
     if (find_property(device_.spec(), "rerror") != nullptr) {
+        backend_->keeps_io_state = true;
         backend_->rerror = on_error_of(p.text("rerror"));
         backend_->werror = on_error_of(p.text("werror"));
     }
     if (p.text("write-cache") != "auto") backend_->write_cache = p.text("write-cache") == "on";
+    return {};
+}
+
+Status Drive::find_geometry(sim::Co& co, std::uint64_t heads_max) {
+    EXPECTS(backend_ != nullptr);
+    Properties& p = device_.properties();
+    const bool given = p.number("cyls") != 0 || p.number("heads") != 0 || p.number("secs") != 0;
+    if (!given) {
+        const Geometry guess = guess_geometry(co, *backend_);
+        p.set("cyls", guess.cylinders);
+        p.set("heads", guess.heads);
+        p.set("secs", guess.sectors);
+        return {};
+    }
+    const std::pair<const char*, std::uint64_t> limits[] = {
+        {"cyls", 65535}, {"heads", heads_max}, {"secs", 255}};
+    for (const auto& [name, max] : limits)
+        if (p.number(name) < 1 || p.number(name) > max)
+            return failure(fmt::format("{} must be between 1 and {}", name, max));
     return {};
 }
 

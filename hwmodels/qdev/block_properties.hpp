@@ -38,8 +38,12 @@ public:
                               OtherThread other_thread = OtherThread::refuse);
     // A backend without a medium, for drives that may be empty.
     blocklayer::Status attach_empty(sim::Thread& thread, blocklayer::DeviceCallbacks callbacks);
-    // The common block properties checked and applied; the permissions taken.
-    blocklayer::Status realize(ReadOnlyMedium read_only, Resizable resizable);
+    // What devices do at realize, each kind in an order of its own.
+    blocklayer::Status check_sizes();
+    blocklayer::Status take_permissions(ReadOnlyMedium read_only, Resizable resizable);
+    // cyls, heads, secs: as the user says, or guessed from the partition table and the size.
+    // errors: cyls must be between 1 and 65535
+    blocklayer::Status find_geometry(sim::Co& co, std::uint64_t heads_max = 255);
     // Gives the permissions back and the backend up.
     void drop();
     blocklayer::Status change(std::string_view name);
@@ -51,7 +55,6 @@ public:
     std::uint64_t discard_granularity() const { return discard_granularity_; }
 
 private:
-    blocklayer::Status check_sizes();
     sim::Thread* thread_of_others() const;
     std::string device_id() const;
 

@@ -78,7 +78,8 @@ protected:
         return ScsiDisk::readiness();
     }
 
-    void unit_reset() override { locked_ = false; }
+    // Without an event.
+    void unit_reset() override { locked_ = tray_open_ = false; }
     void prevent_removal(bool prevent) override { locked_ = prevent; }
 
     void start_stop(sim::Co&, ScsiRequest& request) override {

@@ -15,7 +15,7 @@ constexpr std::uint8_t page_serial = 0x80, page_identification = 0x83, page_limi
                        page_characteristics = 0xb1, page_provisioning = 0xb2;
 constexpr std::uint8_t mode_caching = 0x08, mode_error_recovery = 0x01, mode_rigid_geometry = 0x04,
                        mode_flexible_geometry = 0x05, mode_all = 0x3f;
-constexpr std::uint64_t rotations_per_minute = 5400, heads = 16, sectors_per_track = 63;
+constexpr std::uint64_t rotations_per_minute = 5400;
 constexpr std::size_t inquiry_bytes = 36;
 
 void put_text(std::byte* at, std::size_t size, const std::string& text) {
@@ -132,16 +132,12 @@ void ScsiDisk::vital_product_data(ScsiRequest& request) const {
     request.reply_padded(out.data(), out.size(), request.field(3, 2));
 }
 
-std::uint64_t ScsiDisk::cylinders() const {
-    const std::uint64_t found = drive_.backend()->length() / 512 / (heads * sectors_per_track);
-    return std::clamp<std::uint64_t>(found, 2, 16383);
-}
-
 void ScsiDisk::put_rigid_geometry(std::byte* at) const {
-    scsi::put_be(at, 3, cylinders());
-    scsi::put_be(at + 3, 1, heads);
-    scsi::put_be(at + 4, 3, cylinders());  // write precompensation starts there: never
-    scsi::put_be(at + 7, 3, cylinders());
+    scsi::put_be(at, 3, properties().number("cyls"));
+    scsi::put_be(at + 3, 1, properties().number("heads"));
+    // Where write precompensation and reduced write current start: never.
+    scsi::put_be(at + 4, 3, properties().number("cyls"));
+    scsi::put_be(at + 7, 3, properties().number("cyls"));
     scsi::put_be(at + 10, 2, 200);  // step rate, 100 ns
     scsi::put_be(at + 12, 3, 0xffffff);
     scsi::put_be(at + 18, 2, rotations_per_minute);
@@ -149,10 +145,11 @@ void ScsiDisk::put_rigid_geometry(std::byte* at) const {
 
 void ScsiDisk::put_flexible_geometry(std::byte* at) const {
     scsi::put_be(at, 2, 5000);  // transfer rate, kbit/s
-    scsi::put_be(at + 2, 1, heads);
-    scsi::put_be(at + 3, 1, sectors_per_track);
+    scsi::put_be(at + 2, 1, properties().number("heads"));
+    scsi::put_be(at + 3, 1, properties().number("secs"));
     scsi::put_be(at + 4, 2, block_size_);
-    for (const std::size_t where : {6, 8, 10}) scsi::put_be(at + where, 2, cylinders());
+    for (const std::size_t where : {6, 8, 10})
+        scsi::put_be(at + where, 2, properties().number("cyls"));
     scsi::put_be(at + 12, 2, 1);  // step rate, step pulse, head settling
     scsi::put_be(at + 14, 1, 1);
     scsi::put_be(at + 15, 2, 1);

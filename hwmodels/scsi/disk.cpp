@@ -69,7 +69,7 @@ Status ScsiDisk::set_drive(std::string_view name) {
     return drive_.attach(name, spec().name, scsi_bus().host().thread(), callbacks());
 }
 
-Status ScsiDisk::finish_realize(sim::Co&, ReadOnlyMedium read_only, Resizable resizable) {
+Status ScsiDisk::finish_realize(sim::Co& co, ReadOnlyMedium read_only, Resizable resizable) {
     if (find_property(spec(), "removable") != nullptr && properties().text("product").empty())
         properties().set("product", "QEMU HARDDISK");
     if (properties().text("product").empty()) properties().set("product", "QEMU CD-ROM");
@@ -78,7 +78,9 @@ Status ScsiDisk::finish_realize(sim::Co&, ReadOnlyMedium read_only, Resizable re
     if (properties().number("discard_granularity") == UINT32_MAX)
         properties().set("discard_granularity",
                          std::max<std::uint64_t>(block_size_, granularity_default));
-    TRY(drive_.realize(read_only, resizable));
+    TRY(drive_.check_sizes());
+    if (!is_cd()) TRY(drive_.find_geometry(co));
+    TRY(drive_.take_permissions(read_only, resizable));
     const Status added = scsi_bus().host().unit_added(*this);
     if (!added) {
         drive_.drop();

@@ -56,7 +56,6 @@ private:
     // Runs `io` until it works, is reported to the guest, ignored or aborted.
     template <class Io>
     void perform(sim::Co& co, ScsiRequest& request, bool is_read, Io&& io);
-    std::uint64_t cylinders() const;
     void put_rigid_geometry(std::byte* at) const;
     void put_flexible_geometry(std::byte* at) const;
     void inquiry(ScsiRequest& request) const;

@@ -78,7 +78,8 @@ protected:
     void fill_config(std::vector<std::byte>& config) override;
 
 private:
-    Status check_properties() const;
+    Status check_queues() const;
+    Status check_limits() const;
     Request& take_request();
     void give_back(Request& request) { request.next = std::exchange(free_, &request); }
     bool parse(Request& request);
@@ -94,6 +95,8 @@ private:
     struct {
         std::uint32_t segments_max = 0, min_io_blocks = 0, opt_io_blocks = 0,
                       discard_sectors_max = 0, zeroes_sectors_max = 0;
+        std::uint16_t cylinders = 0;
+        std::uint8_t heads = 0, sectors = 0;
     } config_;  // what the properties put into the configuration space
     blocklayer::IoThread* iothread_ = nullptr;
     std::vector<std::unique_ptr<Request>> all_requests_;
@@ -116,7 +119,7 @@ Status VirtioBlk::set_drive(std::string_view name) {
                          OtherThread::join);
 }
 
-Status VirtioBlk::check_properties() const {
+Status VirtioBlk::check_queues() const {
     const Properties& p = host().properties();
     const std::uint64_t queues = p.number("num-queues"), size = p.number("queue-size");
     if (queues == 0) return failure("num-queues property must be larger than 0");
@@ -128,6 +131,11 @@ Status VirtioBlk::check_properties() const {
         return failure(
             fmt::format("invalid queue-size property ({}), must be a power of 2 (max {})", size,
                         VirtQueue::size_max));
+    return {};
+}
+
+Status VirtioBlk::check_limits() const {
+    const Properties& p = host().properties();
     for (const char* name : {"max-discard-sectors", "max-write-zeroes-sectors"}) {
         const std::uint64_t sectors = p.number(name);
         if (sectors == 0 || sectors > sectors_limit)
@@ -137,13 +145,16 @@ Status VirtioBlk::check_properties() const {
     return {};
 }
 
-Status VirtioBlk::realize(sim::Co&) {
+Status VirtioBlk::realize(sim::Co& co) {
     if (drive_.backend() == nullptr) return failure("drive property not set");
     if (!drive_.backend()->has_medium()) return failure("Device needs media, but drive is empty");
-    TRY(check_properties());
+    TRY(check_queues());
     const ReadOnlyMedium read_only =
         drive_.backend()->read_only() ? ReadOnlyMedium::yes : ReadOnlyMedium::no;
-    TRY(drive_.realize(read_only, Resizable::yes));
+    TRY(drive_.take_permissions(read_only, Resizable::yes));
+    TRY(drive_.find_geometry(co));
+    TRY(drive_.check_sizes());
+    TRY(check_limits());
     blocklayer::BlockLayer& layer = host().machine().layer();
     if (iothread_ != nullptr) {
         const Status allowed =
@@ -160,7 +171,10 @@ Status VirtioBlk::realize(sim::Co&) {
                .min_io_blocks = number("min_io_size") / drive_.logical_block_size(),
                .opt_io_blocks = number("opt_io_size") / drive_.logical_block_size(),
                .discard_sectors_max = number("max-discard-sectors"),
-               .zeroes_sectors_max = number("max-write-zeroes-sectors")};
+               .zeroes_sectors_max = number("max-write-zeroes-sectors"),
+               .cylinders = static_cast<std::uint16_t>(number("cyls")),
+               .heads = static_cast<std::uint8_t>(number("heads")),
+               .sectors = static_cast<std::uint8_t>(number("secs"))};
     add_queues(p.number("num-queues"), static_cast<std::uint16_t>(p.number("queue-size")),
                drive_.backend()->thread());
     return {};
@@ -222,14 +236,11 @@ void VirtioBlk::fill_config(std::vector<std::byte>& config) {
     std::byte* at = config.data();
     const std::uint64_t sectors = drive_.backend()->length() / wire::sector_bytes;
     const std::uint64_t blocks = drive_.logical_block_size() / wire::sector_bytes;
-    // A geometry nobody uses any more: sixteen heads of sixty-three sectors.
-    const auto cylinders =
-        static_cast<std::uint16_t>(std::min<std::uint64_t>(sectors / (16 * 63), 16383));
     store<std::uint64_t>(at, sectors / blocks * blocks);
     store<std::uint32_t>(at + 12, config_.segments_max);
-    store<std::uint16_t>(at + 16, cylinders);
-    store<std::uint8_t>(at + 18, 16);
-    store<std::uint8_t>(at + 19, 63);
+    store<std::uint16_t>(at + 16, config_.cylinders);
+    store<std::uint8_t>(at + 18, config_.heads);
+    store<std::uint8_t>(at + 19, config_.sectors);
     store<std::uint32_t>(at + 20, drive_.logical_block_size());
     store<std::uint8_t>(at + 24, static_cast<std::uint8_t>(std::countr_zero(
                                      drive_.physical_block_size() / drive_.logical_block_size())));
