@@ -130,7 +130,7 @@ class Comparison:
 
     def _explanation(self, difference, commands, refused, images):
         """What explains a difference in the last of the commands; refused: positions in them."""
-        known = known_differences.explanation(difference, self.entries)
+        known = known_differences.explanation(difference, self.entries, commands)
         if known is None or not known.without_refused:
             return known
         others = [command for at, command in enumerate(commands) if at not in refused]
