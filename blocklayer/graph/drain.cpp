@@ -120,7 +120,7 @@ void Drain::settle(sim::Co& co, Node& node) {
     const NodeRef alive(&node);
     if (sim::mutant<"drain: does not wait">() || !busy(node)) return;
     // Sections of the node that were complete are not while a newcomer's requests are under way.
-    std::vector<OpenSection>& sections = open_sections(node.layer());
+    std::vector<OpenSection>& sections = node.layer().drained_sections_;
     std::vector<std::uint64_t> reopened;  // fibers
     for (OpenSection& section : sections)
         if (section.node == &node && std::exchange(section.complete, false))
