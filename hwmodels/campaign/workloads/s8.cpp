@@ -71,7 +71,7 @@ void hotplug(Rig& rig, sim::Co& co) {
 
 void run(Rig& rig, sim::Co& co) {
     const LoadOptions load{
-        .operations = 5, .area = disk_bytes, .longest = KiB, .discards = 2, .think = 30};
+        .operations = 5, .area = disk_bytes, .longest = KiB, .discards = 2, .think = 45};
     start_load(rig, "d1", 0, load);
     start_load(rig, "d2", 0, load);
     rig.spawn("hotplugger", [&rig](sim::Co& inner) { hotplug(rig, inner); });
