@@ -94,7 +94,7 @@ IoStatus IdeChannel::wait_interrupt(sim::Co& co) {
 
 IoStatus IdeChannel::wait_ready(sim::Co& co) {
     const std::uint64_t resets = resets_;
-    while ((in(status_command)&status_busy) != 0) {
+    while (resetting_ || (in(status_command) & status_busy) != 0) {
         machine_.wait_running(co);
         co.sleep(poll);
         if (resets != resets_) return Unexpected(Errno::canceled);
@@ -218,14 +218,22 @@ IoStatus IdeChannel::packet_phases(sim::Co& co, ScsiCommand& command) {
 }
 
 IoStatus IdeChannel::reset(sim::Co& co) {
-    ++resets_;
+    // Who waits for a command hears of the reset when it is over: until then the drive may still
+    // use the command's memory.
+    resetting_ = true;
     const std::uint32_t port = piix::control_ports[channel_];
     machine_.ports().at(port)->port_write(port, 1, control_reset);
     co.sleep(poll);
     machine_.ports().at(port)->port_write(port, 1, 0);
-    interrupt_.wake_all();
     select(0, 0);
-    return wait_ready(co);
+    while ((in(status_command) & status_busy) != 0) {
+        machine_.wait_running(co);
+        co.sleep(poll);
+    }
+    resetting_ = false;
+    ++resets_;
+    interrupt_.wake_all();
+    return {};
 }
 
 // ---- disks -------------------------------------------------------------------------------------

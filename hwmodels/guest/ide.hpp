@@ -77,7 +77,7 @@ private:
     GuestAddress table_ = 0;
     std::uint64_t bus_master_ = 0;
     std::uint8_t status_ = 0;
-    bool interrupted_ = false;
+    bool interrupted_ = false, resetting_ = false;
     sim::WaitQueue interrupt_{"ide interrupt"};
     sim::Mutex one_at_a_time_{"ide channel"};
 };

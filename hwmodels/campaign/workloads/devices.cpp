@@ -26,6 +26,7 @@ void load_and_reset(Rig& rig, sim::Co& co, const Reset& reset) {
     LoadOptions options{.operations = 6, .area = 24 * KiB};
     options.errors_allowed = true;
     for (unsigned process = 0; process < 3; ++process) start_load(rig, "d", process, options);
+    rig.slow("disk.img", 4);  // or there is hardly a moment in which anything is under way
     for (int i = 0; i < 2; ++i) {
         if (!rig.world.keep("reset of the disk")) continue;
         co.moment("reset of the disk", 60);

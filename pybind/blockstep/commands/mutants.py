@@ -12,7 +12,7 @@ import subprocess
 
 from blockstep.commands import CommandError, program_path
 
-STRATEGIES = ("fifo", "random", "few:2", "pct:3", "swarm", "portfolio")
+STRATEGIES = ("random", "few:2", "pct:3", "swarm", "portfolio")
 
 
 def add_arguments(parser) -> None:
