@@ -331,6 +331,7 @@ void Mirror::clean(sim::Co& co) {
     remove_filter(co);
     drop_target();
     look_again_.cancel();
+    INVARIANT(operations_.empty());
     drop_bitmap();
     let_go();
     if (replaced_) open_again(*replaced_, this);

@@ -239,6 +239,7 @@ IoStatus Mirror::change_both(sim::Co& co, Change change, std::uint64_t offset, s
         wait_for_range(co, begin, end, nullptr);
     const Operation operation(*this, begin, end);
     const IoStatus status = change_source(co);
+    INVARIANT(dirty_ != nullptr);  // the job cannot end under a guest's change
     const bool parts = offset % unit_ != 0 ||
                        ((offset + length) % unit_ != 0 && offset + length != source_->length());
     // What is dirty here will be copied as a whole; what failed has left nobody knows what.
