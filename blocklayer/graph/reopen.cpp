@@ -156,16 +156,17 @@ void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
 }
 
 // An inline child takes over what the parent's options name, unless it has an option of its own
-// for that: given now, if it is in the list itself, or else when it was opened.
+// for that: given now, if it is in the list itself, or else when it was opened. What it took over
+// as one child of its parent, as the newest, it keeps as another one of it.
 void Reopen::Queue::add_follower(const Entry& parent, Node& child, RoleSet role) {
     Entry* entry = find(child);
     if (entry == nullptr)
         entry = &entries.emplace_back(
             Entry{NodeRef(&child), child.flags_, Value::dict(), Reset::no, true});
-    const Value& own = entry->reset == Reset::yes ? entry->options : child.options_;
     const NodeFlags would_be = inherited_flags(parent.flags, role);
     const auto follows = [&](const char* option) {
-        return parent.options.has(option) && !own.has(option);
+        return parent.options.has(option) && !entry->options.has(option) &&
+               (entry->reset == Reset::yes || !child.options_.has(option));
     };
     NodeFlags& flags = entry->flags;
     Value named = Value::dict();
