@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program that speaks QMP on its standard input and output: ours or the real one."""
 
+import contextlib
 import json
 import os
 import select
@@ -75,7 +76,8 @@ class Program:
             self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # what it did not live to read
+                stream.close()
 
     def _read(self, command="start"):
         while b"\n" not in self._buffer:
