@@ -50,6 +50,8 @@ void add_child(Value& options, const Edge* child) {
 }
 
 Value full_options(const Node& node) {
+    if (const Edge* primary = node.primary_child(); node.implicit() && primary != nullptr)
+        return full_options(primary->child());
     Value options = Value::dict({{"driver", Value(node.spec().name)}});
     if (node.spec().kind == DriverKind::protocol && node.children().empty())
         if (!node.filename().empty() && node.options().has("filename"))

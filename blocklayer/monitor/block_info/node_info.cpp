@@ -21,12 +21,21 @@ std::string_view wire_name(DetectZeroes mode) {
     return "off";
 }
 
-const Node* below(const Node& node) {
+enum class Implicit : bool { shown, passed_over };
+
+Node* below(const Node& node) {
     const Edge* edge = node.is_filter() ? node.filtered_child() : node.cow_child();
     return edge == nullptr ? nullptr : &edge->child();
 }
 
-Value image_info(const Node& node, Chain chain) {
+// What a user knows of: a job's filter without a name of his own is not shown to him.
+Node* known(Node* node, Implicit implicit) {
+    if (implicit == Implicit::shown) return node;
+    while (node != nullptr && node->implicit() && below(*node) != nullptr) node = below(*node);
+    return node;
+}
+
+Value image_info(const Node& node, Chain chain, Implicit implicit) {
     Value image = Value::dict(
         {{"filename", Value(shown_filename(node))}, {"format", Value(node.spec().name)}});
     const DriverInfo info = node.driver().info();
@@ -41,7 +50,8 @@ Value image_info(const Node& node, Chain chain) {
         if (!info.backing_format.empty()) image.set("backing-filename-format", info.backing_format);
     }
     if (chain == Chain::yes)
-        if (const Node* next = below(node)) image.set("backing-image", image_info(*next, chain));
+        if (const Node* next = known(below(node), implicit))
+            image.set("backing-image", image_info(*next, chain, implicit));
     if (!info.format_specific.is_null()) image.set("format-specific", info.format_specific);
     return image;
 }
@@ -57,27 +67,31 @@ Value bitmap_info(const DirtyBitmap& bitmap) {
     return info;
 }
 
-std::int64_t depth_below(const Node& node) {
+std::int64_t depth_below(const Node& node, Implicit implicit) {
     std::int64_t depth = 0;
-    for (const Node* next = below(node); next != nullptr; next = below(*next)) ++depth;
+    for (const Node* next = known(below(node), implicit); next != nullptr;
+         next = known(below(*next), implicit))
+        ++depth;
     return depth;
 }
 
 }  // namespace
 
-Value block_device_info(Node& node, const BlockBackend* backend, Chain chain) {
+Value block_device_info(Node& top, const BlockBackend* backend, Chain chain) {
+    const Implicit implicit = backend != nullptr ? Implicit::passed_over : Implicit::shown;
+    Node& node = *known(&top, implicit);
     Value info = Value::dict({{"file", Value(shown_filename(node))},
                               {"node-name", Value(node.name())},
                               {"ro", Value(node.read_only())},
                               {"drv", Value(node.spec().name)}});
     if (const Edge* backing = node.cow_child())
         info.set("backing_file", shown_filename(backing->child()));
-    info.set("backing_file_depth", chain == Chain::yes ? depth_below(node) : 0);
+    info.set("backing_file_depth", chain == Chain::yes ? depth_below(node, implicit) : 0);
     info.set("encrypted", false);
     info.set("detect_zeroes", wire_name(node.flags().detect_zeroes));
     for (const char* limit : {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"})
         info.set(limit, 0);
-    info.set("image", image_info(node, chain));
+    info.set("image", image_info(node, chain, implicit));
     info.set("cache", Value::dict({{"writeback", Value(backend == nullptr || backend->write_cache)},
                                    {"direct", Value(node.flags().direct)},
                                    {"no-flush", Value(node.flags().no_flush)}}));

@@ -11,7 +11,8 @@ class Node;
 
 enum class Chain : bool { no, yes };  // yes: with the images below, one inside the other
 
-// backend: whose cache mode is shown; nullptr: none.
+// backend: whose cache mode is shown, and whose user is not told of filters he did not name;
+// nullptr: none.
 Value block_device_info(Node& node, const BlockBackend* backend, Chain chain);
 
 }  // namespace blocklayer
