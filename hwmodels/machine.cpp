@@ -121,10 +121,6 @@ sim::World& Machine::world() const { return layer_.world(); }
 
 void Machine::wait_idle(sim::Co& co) {
     // By index: backends may come and go meanwhile.
-    if (!sim::mutant<"machine: a stop overlooks what has just begun">())
-        for (std::size_t i = 0; i < layer_.backends().size(); ++i)
-            while (i < layer_.backends().size() && layer_.backends()[i]->announced() > 0)
-                blocklayer::Drain::wait_change(co, layer_);
     for (std::size_t i = 0; i < layer_.backends().size(); ++i) {
         blocklayer::Node* node = layer_.backends()[i]->node();
         if (node != nullptr) blocklayer::Drain::wait_idle(co, *node);
@@ -139,6 +135,10 @@ void Machine::stop(sim::Co& co, RunState state) {
         for (const auto& device : devices_) device->run_state_changed(false);
         layer_.emit_event("STOP");
     }
+    if (!sim::mutant<"machine: a stop overlooks what has just begun">())
+        for (std::size_t i = 0; i < layer_.backends().size(); ++i)
+            while (i < layer_.backends().size() && layer_.backends()[i]->announced() > 0)
+                blocklayer::Drain::wait_change(co, layer_);
     wait_idle(co);
     for (std::size_t i = 0; ran && i < layer_.backends().size(); ++i) {
         BlockBackend& backend = *layer_.backends()[i];
