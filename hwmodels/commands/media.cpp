@@ -163,9 +163,18 @@ Result<Value> change_medium(sim::Co& co, BlockLayer& layer, const Value& argumen
         read_only = mode->as_string() == "read-only";
     Value options = Value::dict({{"read-only", read_only}});
     if (const Value* format = arguments.find("format")) options.set("driver", *format);
+    // Otherwise the new medium is opened as the one that is there was.
+    NodeFlags as_before;
+    if (const Node* there = backend.node()) {
+        as_before.direct = there->flags().direct;
+        as_before.no_flush = there->flags().no_flush;
+        as_before.discard_unmap = there->flags().discard_unmap;
+        if (there->flags().detect_zeroes != DetectZeroes::off) options.set("detect-zeroes", "on");
+    }
     // It stays only as long as the drive has it: the monitor does not own it.
     const NodeRef medium =
-        TRY(layer.open_file(co, arguments.at("filename").as_string(), std::move(options)));
+        TRY(layer.open_file(co, arguments.at("filename").as_string(), std::move(options),
+                            as_before));
     BlockBackend& drive = *TRY(find_drive(layer, arguments));  // opening waited
     TRY(open_tray_or_fail(drive, force_of(arguments)));
     TRY(remove_medium(co, drive));
