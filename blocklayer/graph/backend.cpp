@@ -80,6 +80,7 @@ void BlockBackend::remove() {
     EXPECTS(root_ != nullptr);
     // An ejected medium cannot be refused.
     if (callbacks_.change_media && !callbacks_.is_tray_open) (void)callbacks_.change_media(false);
+    last_flags_ = root_->child().flags();
     layer_.graph().detach(*std::exchange(root_, nullptr));
 }
 

@@ -56,6 +56,8 @@ public:
     Node* node() const { return root_ != nullptr ? &root_->child() : nullptr; }
     Edge* root() const { return root_; }
     bool has_medium() const { return root_ != nullptr; }
+    // Of the medium, or of the last one that was removed; read-only when there was none.
+    const NodeFlags& medium_flags() const { return root_ ? root_->child().flags() : last_flags_; }
 
     Status insert(Node& node);  // attaches with the remembered wish
     void remove();              // the wish is kept; the medium must be drained
@@ -134,6 +136,7 @@ private:
     std::string name_;
     Claim wish_;
     Edge* root_ = nullptr;
+    NodeFlags last_flags_{.read_only = true};
     std::string device_id_, qom_path_;
     DeviceCallbacks callbacks_;
     sim::Thread* thread_;

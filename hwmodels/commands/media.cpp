@@ -158,19 +158,17 @@ Result<Value> run_insert_medium(sim::Co&, BlockLayer& layer, const Value& argume
 Result<Value> change_medium(sim::Co& co, BlockLayer& layer, const Value& arguments) {
     BlockBackend& backend = *TRY(find_drive(layer, arguments));
     const Value* mode = arguments.find("read-only-mode");
-    bool read_only = !backend.has_medium() || backend.read_only();  // an empty drive's is
+    const NodeFlags before = backend.medium_flags();
+    bool read_only = before.read_only;
     if (mode != nullptr && mode->as_string() != "retain")
         read_only = mode->as_string() == "read-only";
     Value options = Value::dict({{"read-only", read_only}});
     if (const Value* format = arguments.find("format")) options.set("driver", *format);
-    // Otherwise the new medium is opened as the one that is there was.
-    NodeFlags as_before;
-    if (const Node* there = backend.node()) {
-        as_before.direct = there->flags().direct;
-        as_before.no_flush = there->flags().no_flush;
-        as_before.discard_unmap = there->flags().discard_unmap;
-        if (there->flags().detect_zeroes != DetectZeroes::off) options.set("detect-zeroes", "on");
-    }
+    // Otherwise the new medium is opened as the one before it was.
+    const NodeFlags as_before{.discard_unmap = before.discard_unmap,
+                              .no_flush = before.no_flush,
+                              .direct = before.direct};
+    if (before.detect_zeroes != DetectZeroes::off) options.set("detect-zeroes", "on");
     // It stays only as long as the drive has it: the monitor does not own it.
     const NodeRef medium =
         TRY(layer.open_file(co, arguments.at("filename").as_string(), std::move(options),

@@ -107,7 +107,7 @@ def test_sudo_only_when_not_root(checkout):
 
 
 @pytest.mark.parametrize("arguments, line", [
-    (["fly"], "blockstep: unknown command 'fly' (known: qmp run test install)"),
+    (["fly"], "blockstep: unknown command 'fly' (known: qmp run test build install)"),
     (["run", "none.py"], "blockstep: no such scenario: none.py"),
     (["install", "none"], "blockstep: no section 'none' in packages.txt"),
 ])
