@@ -107,6 +107,7 @@ struct Reopen::Queue {
 
     void add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults);
     void add_follower(const Entry& parent, Node& child, RoleSet role);
+    void forget_followed(const Node& node);
     Status apply(sim::Co& co);
 
     explicit Queue(BlockLayer& in_layer) : layer(in_layer) {}
@@ -143,6 +144,7 @@ void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
     entry->options = options;
     entry->reset = reset;
     entry->inherited = false;
+    if (again) forget_followed(node);
 
     for (const Edge* edge : node.children()) {
         Node& child = edge->child();
@@ -152,6 +154,18 @@ void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
             add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()));
         else if (given == nullptr || *given == Value(child.name()))
             add_follower(*entry, child, edge->role());
+    }
+}
+
+// What inline children took over from the node as it came before.
+void Reopen::Queue::forget_followed(const Node& node) {
+    for (const Edge* edge : node.children()) {
+        const Node& child = edge->child();
+        Entry* entry = find(child);
+        if (child.inherits_from_ != node.id_ || entry == nullptr || !entry->inherited) continue;
+        entry->flags = child.flags_;
+        entry->options = Value::dict();
+        forget_followed(child);
     }
 }
 
