@@ -97,10 +97,10 @@ NodeFlags flags_of_options(const Value& options, const NodeFlags& defaults) {
     }
     if (const Value* discard = options.find("discard"))
         flags.discard_unmap = discard->as_string() == "unmap";
-    const std::string zeroes = options.get_string("detect-zeroes", "off");
-    flags.detect_zeroes = zeroes == "on"      ? DetectZeroes::on
-                          : zeroes == "unmap" ? DetectZeroes::unmap
-                                              : DetectZeroes::off;
+    if (const Value* zeroes = options.find("detect-zeroes"))
+        flags.detect_zeroes = zeroes->as_string() == "on"      ? DetectZeroes::on
+                              : zeroes->as_string() == "unmap" ? DetectZeroes::unmap
+                                                               : DetectZeroes::off;
     return flags;
 }
 

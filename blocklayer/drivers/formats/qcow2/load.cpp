@@ -138,15 +138,11 @@ IoStatus Image::prepare_first_change(sim::Co& co) {
 
 IoStatus Image::apply_settings(sim::Co& co, const Settings& wanted) {
     const sim::MutexLock lock(co, mutex);
-    const bool caches = wanted.l2_table_bytes != settings.l2_table_bytes ||
-                        wanted.l2_tables != settings.l2_tables ||
-                        wanted.refcount_tables != settings.refcount_tables;
-    if (caches) {
-        TRY(l2_cache.write_back(co));
-        TRY(refcount_cache.write_back(co));
-        l2_cache.configure(wanted.l2_table_bytes, wanted.l2_tables);
-        refcount_cache.configure(geometry().cluster_bytes(), wanted.refcount_tables);
-    }
+    TRY(l2_cache.write_back(co));
+    TRY(refcount_cache.write_back(co));
+    // The tables may come from another file from now on.
+    l2_cache.configure(wanted.l2_table_bytes, wanted.l2_tables);
+    refcount_cache.configure(geometry().cluster_bytes(), wanted.refcount_tables);
     settings = wanted;
     return {};
 }
