@@ -140,6 +140,19 @@ TEST_CASE("throttle: a drained section does not wait for the limits", "[throttle
     });
 }
 
+TEST_CASE("throttle: a filter is made, or refused, over a drained node", "[throttle]") {
+    GraphFixture f;
+    group(f, "g", Value::dict({{"iops-total", 1}}));
+    Node& file = f.memory("t-file");
+    Drain::quiesce(file);
+    CHECK(f.open_error(throttle("t", "none")).text == "Throttle group 'none' does not exist");
+    Node& node = f.open(throttle("t", "g"));
+    CHECK(node.drained());
+    Drain::end(file);
+    CHECK_FALSE(node.drained());
+    CHECK(Drain::check(f.layer).empty());
+}
+
 TEST_CASE("throttle: new limits hold at once", "[throttle]") {
     GraphFixture f;
     const auto g = group(f, "g", Value::dict({{"iops-total", 1}}));

@@ -63,11 +63,12 @@ public:
     }
     void reopen_abort(sim::Co&) override { group_after_.reset(); }
 
+    // Over a drained node it is told before it is in a group.
     void drain_begin() override {
-        if (drains_++ == 0) member_->suspend();
+        if (drains_++ == 0 && member_ != nullptr) member_->suspend();
     }
     void drain_end() override {
-        if (--drains_ == 0) member_->resume();
+        if (--drains_ == 0 && member_ != nullptr) member_->resume();
     }
 
 private:
