@@ -134,11 +134,11 @@ Status Graph::set_child(Node& parent, std::string edge_name, RoleSet role, Node*
     if (old == child) return {};
     const NodeRef keep_old(old);
     TRY(set_child(tx, parent, std::move(edge_name), role, child));
-    TRY(finish(tx, judge(tx, {&parent})));
+    Status judged = judge(tx, {&parent});
     // Only the parent is looked at: below the child it had all stays as strict as it was, until an
     // update comes by.
-    if (old != nullptr) set_stale(*old, true);
-    return {};
+    if (judged && old != nullptr) set_stale(*old, true);
+    return finish(tx, std::move(judged));
 }
 
 Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, RoleSet role,
