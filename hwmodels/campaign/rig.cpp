@@ -359,7 +359,9 @@ void Rig::read_by_name(sim::Co& co, const Contents& contents) {
     for (const auto& [name, oracle] : contents.known) {
         const auto known = std::find_if(
             contents.nodes.begin(), contents.nodes.end(),
-            [&](const Value& options) { return options.at("node-name") == Value(name); });
+            [&wanted = name](const Value& options) {
+                return options.at("node-name") == Value(wanted);
+            });
         if (known == contents.nodes.end() || known->at("driver") != Value("qcow2") ||
             file_of(*known).empty())
             continue;
