@@ -248,22 +248,9 @@ public:
 
     Machine& machine() const override { return channel_->machine(); }
     IoStatus execute(sim::Co& co, ScsiCommand& command) override {
-        TRY(channel_->packet(co, unit_, command));
-        if (command.status != scsi::check_condition) return {};
-        // Sense data comes by a command of its own.
-        const Bounce data(machine(), 18);
-        if (data.bytes() == nullptr) return Unexpected(Errno::no_memory);
-        ScsiCommand ask;
-        ask.cdb[0] = std::byte{scsi::request_sense};
-        ask.cdb[4] = std::byte{18};
-        ask.direction = DataDirection::from_device;
-        ask.data = data.address();
-        ask.length = 18;
-        TRY(channel_->packet(co, unit_, ask));
-        command.sense = {load<std::uint8_t>(data.bytes() + 2),
-                         load<std::uint8_t>(data.bytes() + 12),
-                         load<std::uint8_t>(data.bytes() + 13)};
-        return {};
+        return execute_with_sense(machine(), command, [&](ScsiCommand& one) {
+            return channel_->packet(co, unit_, one);
+        });
     }
     void shut_down(sim::Co&) override {}
     void surprise_removed() override { channel_->adapter_removed(); }

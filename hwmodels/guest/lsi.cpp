@@ -150,22 +150,9 @@ public:
     Machine& machine() const override { return driver_->machine(); }
     IoStatus execute(sim::Co& co, ScsiCommand& command) override {
         command.residual = 0;
-        TRY(driver_->execute(co, command, target_, lun_));
-        if (command.status != scsi::check_condition) return {};
-        // Sense data comes by a command of its own.
-        const Bounce data(machine(), 18);
-        if (data.bytes() == nullptr) return Unexpected(Errno::no_memory);
-        ScsiCommand ask;
-        ask.cdb[0] = std::byte{scsi::request_sense};
-        ask.cdb[4] = std::byte{18};
-        ask.direction = DataDirection::from_device;
-        ask.data = data.address();
-        ask.length = 18;
-        TRY(driver_->execute(co, ask, target_, lun_));
-        command.sense = {load<std::uint8_t>(data.bytes() + 2),
-                         load<std::uint8_t>(data.bytes() + 12),
-                         load<std::uint8_t>(data.bytes() + 13)};
-        return {};
+        return execute_with_sense(machine(), command, [&](ScsiCommand& one) {
+            return driver_->execute(co, one, target_, lun_);
+        });
     }
     void shut_down(sim::Co&) override {
         if (--driver_->paths == 0) driver_->gone = true;

@@ -24,7 +24,7 @@ constexpr int attentions_max = 8;
 constexpr sim::Duration busy_delay = sim::milliseconds(1);
 constexpr std::uint8_t key_attention = 6;
 constexpr std::uint32_t inquiry_bytes = 36, capacity_bytes = 32, mode_bytes = 4, limits_bytes = 64;
-constexpr std::uint8_t page_limits = 0xb0, mode_all = 0x3f;
+constexpr std::uint8_t sense_bytes = 18, page_limits = 0xb0, mode_all = 0x3f;
 
 Errno errno_of(const scsi::Sense& sense) {
     switch (sense.key) {
@@ -53,6 +53,20 @@ std::string trimmed(const std::byte* at, std::size_t size) {
 }
 
 }  // namespace
+
+IoStatus execute_with_sense(Machine& machine, ScsiCommand& command,
+                            const std::function<IoStatus(ScsiCommand& command)>& execute) {
+    TRY(execute(command));
+    if (command.status != scsi::check_condition) return {};
+    const Bounce data(machine, sense_bytes);
+    if (data.bytes() == nullptr) return Unexpected(Errno::no_memory);
+    ScsiCommand ask = command_in(scsi::request_sense, 6, data, sense_bytes);
+    ask.cdb[4] = std::byte{sense_bytes};
+    TRY(execute(ask));
+    command.sense = {load<std::uint8_t>(data.bytes() + 2), load<std::uint8_t>(data.bytes() + 12),
+                     load<std::uint8_t>(data.bytes() + 13)};
+    return {};
+}
 
 Result<std::unique_ptr<GuestDisk>> ScsiGuestDisk::attach(sim::Co& co,
                                                          std::unique_ptr<ScsiPath> path) {

@@ -8,6 +8,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -50,6 +51,12 @@ public:
     virtual void shut_down(sim::Co& co) = 0;
     virtual void surprise_removed() = 0;
 };
+
+// Runs a command, and after a check condition another one for its sense data, through an adapter
+// that does not bring them along. `execute` gives one command to the unit.
+sim::IoStatus execute_with_sense(
+    Machine& machine, ScsiCommand& command,
+    const std::function<sim::IoStatus(ScsiCommand& command)>& execute);
 
 class ScsiGuestDisk final : public GuestDisk {
 public:
