@@ -65,6 +65,16 @@ bool ImageSpec::operator<(const ImageSpec& other) const {
            std::tuple(other.file, other.format, other.size, other.filled, to_text(other.create));
 }
 
+ImageSpec overlay_image(std::string file, std::uint64_t size, std::string backing_file,
+                        std::string backing_format, std::uint64_t cluster_bytes) {
+    return {.file = std::move(file),
+            .format = "qcow2",
+            .size = size,
+            .create = Value::dict({{"cluster-size", cluster_bytes},
+                                   {"backing-file", std::move(backing_file)},
+                                   {"backing-fmt", std::move(backing_format)}})};
+}
+
 sim::ByteImage make_image(const ImageSpec& image) {
     const sim::WithoutMutants right;
     sim::World world;

@@ -16,6 +16,9 @@ struct ImageSpec {
     unsigned filled = 0;       // not 0: every sector written with a pattern of this number
     bool operator<(const ImageSpec& other) const;
 };
+// A qcow2 image over a backing file.
+ImageSpec overlay_image(std::string file, std::uint64_t size, std::string backing_file,
+                        std::string backing_format, std::uint64_t cluster_bytes = 4096);
 
 // The file's bytes, the same for the same words. Made in a world of its own, by code without known
 // bugs. What cannot be made is a broken invariant.

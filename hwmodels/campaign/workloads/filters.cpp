@@ -82,12 +82,7 @@ void large_blocks(Rig& rig, sim::Co& co) {
 // Every read of the guest leaves a copy in its own image, while it writes there.
 void copied_on_read(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 32 * KiB, .filled = 4});
-    rig.image(
-        {.file = "disk.qcow2",
-         .format = "qcow2",
-         .size = 64 * KiB,
-         .create = Value::dict(
-             {{"cluster-size", 4 * KiB}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.image(overlay_image("disk.qcow2", 64 * KiB, "base.raw", "raw"));
     rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"discard", "unmap"}}));
     rig.qmp(co, "blockdev-add",
             Value::dict({{"driver", "copy-on-read"}, {"node-name", "copier"}, {"file", "disk"}}));

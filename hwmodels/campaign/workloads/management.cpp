@@ -123,12 +123,7 @@ void host_full(Rig& rig, sim::Co& co) {
 // The longer backing file of a shorter overlay must not show in what a resize adds.
 void growing(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 3});
-    rig.image(
-        {.file = "disk.qcow2",
-         .format = "qcow2",
-         .size = 24 * KiB,
-         .create = Value::dict(
-             {{"cluster-size", 4 * KiB}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.image(overlay_image("disk.qcow2", 24 * KiB, "base.raw", "raw"));
     rig.add_node(co, "disk", "qcow2", "disk.qcow2");
     guest::CheckedDisk& disk = rig.plug(co, "d", "virtio-blk-pci", "disk");
     load(rig, 2, {.operations = 8, .area = 24 * KiB});
@@ -146,12 +141,7 @@ void reopened(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB});
     rig.add_node(co, "base", "raw", "base.raw", Value::dict({{"read-only", true}}));
     for (const std::string name : {"disk", "twin"}) {
-        rig.image({.file = name + ".qcow2",
-                   .format = "qcow2",
-                   .size = 64 * KiB,
-                   .create = Value::dict({{"cluster-size", 4 * KiB},
-                                          {"backing-file", "base.raw"},
-                                          {"backing-fmt", "raw"}})});
+        rig.image(overlay_image(name + ".qcow2", 64 * KiB, "base.raw", "raw"));
         rig.add_node(co, name, "qcow2", name + ".qcow2", Value::dict({{"backing", "base"}}));
         rig.plug(co, name == "disk" ? "d" : "t", "virtio-blk-pci", name);
     }

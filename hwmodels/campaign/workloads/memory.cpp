@@ -13,12 +13,7 @@ constexpr std::uint32_t failures_max = 4;
 void memory_runs_short(Rig& rig, sim::Co& co) {
     rig.world.limit_faults(0);  // what is set up has to be there
     rig.image({.file = "base.qcow2", .format = "qcow2", .size = disk_bytes / 2, .filled = 1});
-    rig.image({.file = "disk.qcow2",
-               .format = "qcow2",
-               .size = disk_bytes,
-               .create = Value::dict({{"cluster-size", cluster},
-                                      {"backing-file", "base.qcow2"},
-                                      {"backing-fmt", "qcow2"}})});
+    rig.image(overlay_image("disk.qcow2", disk_bytes, "base.qcow2", "qcow2", cluster));
     rig.image({.file = "copy.raw", .format = "raw", .size = disk_bytes});
     rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"discard", "unmap"}}));
     rig.add_node(co, "copy", "raw", "copy.raw");

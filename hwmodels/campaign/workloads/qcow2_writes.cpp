@@ -115,12 +115,7 @@ void tiny_caches_power_cut(Rig& rig, sim::Co& co) {
 // The rest of a cluster cannot be read from the backing file: nothing may be left behind.
 void backing_errors(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 2});
-    rig.image(
-        {.file = "disk.qcow2",
-         .format = "qcow2",
-         .size = 64 * KiB,
-         .create = Value::dict(
-             {{"cluster-size", cluster}, {"backing-file", "base.raw"}, {"backing-fmt", "raw"}})});
+    rig.image(overlay_image("disk.qcow2", 64 * KiB, "base.raw", "raw"));
     rig.add_node(co, "disk", "qcow2", "disk.qcow2");
     rig.plug(co, "d", "virtio-blk-pci", "disk");
     rig.arm("base.raw", {sim::MediumFault::error}, 3);

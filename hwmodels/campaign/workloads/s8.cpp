@@ -26,12 +26,7 @@ void prepare(Rig& rig, sim::Co& co) {
     raw_node(rig, co, "copy", 0);
     raw_node(rig, co, "base", 2);
     raw_node(rig, co, "three", 0);
-    rig.image({.file = "two.img",
-               .format = "qcow2",
-               .size = disk_bytes,
-               .create = Value::dict({{"cluster-size", KiB},
-                                      {"backing-file", "base.img"},
-                                      {"backing-fmt", "raw"}})});
+    rig.image(overlay_image("two.img", disk_bytes, "base.img", "raw", KiB));
     rig.add_node(co, "two", "qcow2", "two.img",
                  Value::dict({{"backing", "base"}, {"discard", "unmap"}}));
     plug(rig, co, "d1", "one");
