@@ -40,15 +40,6 @@ struct Writer {
     Errno error = Errno::perm;
 };
 
-std::unique_ptr<GuestDisk> open(MachineFixture& vm, const char* id) {
-    return vm.run([&](sim::Co& co) {
-        auto disk = guest::open_disk(co, vm.machine, id);
-        INFO((disk ? "" : disk.error().text));
-        REQUIRE(disk.has_value());
-        return *std::move(disk);
-    });
-}
-
 int slot_of(MachineFixture& vm, const char* id) {
     return guest::pci_function_of(*vm.machine.find_device(id))->devfn >> 3;
 }
@@ -77,7 +68,7 @@ TEST_CASE("hotplug: a disk is unplugged under load, and plugged again", "[hotplu
     for (int round = 0; round < 2; ++round) {
         REQUIRE(vm.add("virtio-blk-pci", "d", "disk") == "ok");
         vm.world.run_until_idle();
-        auto disk = open(vm, "d");
+        auto disk = vm.open("d");
         handler.add_disk(slot_of(vm, "d"), *disk);
         Writer writer;
         vm.world.spawn(vm.machine.cpu(), "guest",
@@ -109,7 +100,7 @@ TEST_CASE("hotplug: the guest refuses, and the disk goes on", "[hotplug]") {
     REQUIRE(vm.add("virtio-blk-pci", "d", "disk") == "ok");
     vm.machine.resume();
     guest::HotplugHandler handler(vm.machine, {.refuse = true});
-    auto disk = open(vm, "d");
+    auto disk = vm.open("d");
     (void)vm.take_events();
     REQUIRE(vm.remove("d") == "ok");
     vm.world.run_until_idle();
@@ -128,7 +119,7 @@ TEST_CASE("hotplug: a guest that sleeps keeps its disk until it is reset", "[hot
     slow_node(vm, node);
     REQUIRE(vm.add("virtio-blk-pci", "d", "disk") == "ok");
     vm.machine.resume();
-    auto disk = open(vm, "d");
+    auto disk = vm.open("d");
     Writer writer;
     vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) { writer.run(co, *disk, 1); });
     REQUIRE(vm.remove("d") == "ok");
@@ -173,7 +164,7 @@ TEST_CASE("hotplug: a SCSI unit goes at once, under its commands", "[hotplug]") 
     REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
     REQUIRE(vm.add("scsi-hd", "e", "stays") == "ok");
     vm.machine.resume();
-    auto disk = open(vm, "d"), stays = open(vm, "e");
+    auto disk = vm.open("d"), stays = vm.open("e");
     Writer writers[3];
     for (Writer& writer : writers)
         vm.world.spawn(vm.machine.cpu(), "guest",
@@ -187,7 +178,7 @@ TEST_CASE("hotplug: a SCSI unit goes at once, under its commands", "[hotplug]") 
     CHECK(vm.take_events() == "DEVICE_DELETED:d");
     CHECK(vm.root_claim("disk").empty());
     REQUIRE(vm.add("scsi-hd", "d2", "disk") == "ok");
-    auto again = open(vm, "d2");
+    auto again = vm.open("d2");
     vm.run([&](sim::Co& co) {
         CHECK(stays->write(co, 0, pattern(piece, 1)));
         CHECK(again->write(co, 0, pattern(piece, 1)));

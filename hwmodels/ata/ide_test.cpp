@@ -39,14 +39,6 @@ struct IdeFixture : MachineFixture {
             return done ? "ok" : done.error().text;
         });
     }
-    std::unique_ptr<GuestDisk> open(const char* id) {
-        return run([&](sim::Co& co) {
-            auto disk = guest::open_disk(co, machine, id);
-            INFO((disk ? "" : disk.error().text));
-            REQUIRE(disk.has_value());
-            return *std::move(disk);
-        });
-    }
     std::uint32_t in(std::uint32_t port, std::uint32_t size = 1) {
         return machine.ports().at(port)->port_read(port, size);
     }

@@ -133,25 +133,10 @@ TEST_CASE("nvme: disabling it answers no command, and waits", "[nvme]") {
 TEST_CASE("nvme: unplugged under load", "[nvme]") {
     NvmeFixture vm;
     auto& node = vm.memory("disk");
-    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
-        co.sleep(sim::microseconds(300));
-    };
     REQUIRE(vm.plug("d", "disk") == "ok");
     vm.machine.resume();
     auto disk = vm.open("d");
-    guest::HotplugHandler handler(vm.machine);
-    handler.add_disk(guest::pci_function_of(*vm.machine.find_device("d"))->devfn >> 3, *disk);
-    bool ended = false;
-    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
-        while (disk->write(co, 0, pattern(4 * KiB, 1))) continue;
-        ended = true;
-    });
-    vm.run([&](sim::Co& co) { co.sleep(sim::milliseconds(3)); });
-    REQUIRE(vm.remove("d") == "ok");
-    vm.world.run_until_idle();
-    CHECK(ended);
-    CHECK(vm.machine.find_device("d") == nullptr);
-    CHECK(vm.root_claim("disk").empty());
+    vm.check_unplug_under_load("d", *disk, node);
 }
 
 TEST_CASE("nvme: random commands and registers harm nobody", "[nvme][hostile]") {

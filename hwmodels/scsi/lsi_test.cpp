@@ -23,15 +23,6 @@ using testing::pattern;
 
 constexpr std::uint64_t KiB = 1024;
 
-std::unique_ptr<GuestDisk> open(MachineFixture& vm, const char* id) {
-    return vm.run([&](sim::Co& co) {
-        auto disk = guest::open_disk(co, vm.machine, id);
-        INFO((disk ? "" : disk.error().text));
-        REQUIRE(disk.has_value());
-        return *std::move(disk);
-    });
-}
-
 TEST_CASE("lsi: data takes the whole way", "[lsi]") {
     MachineFixture vm;
     auto& node = vm.memory("disk", 4096 * KiB);
@@ -41,7 +32,7 @@ TEST_CASE("lsi: data takes the whole way", "[lsi]") {
     REQUIRE(vm.add("scsi-cd", "cd", "disc") == "ok");
     CHECK(vm.add("scsi-cd", "e", "", Value::dict({{"lun", 1}})) == "bad scsi device lun: 1");
     vm.machine.resume();
-    auto disk = open(vm, "d"), cd = open(vm, "cd");
+    auto disk = vm.open("d"), cd = vm.open("cd");
     CHECK(disk->length() == 4096 * KiB);
     CHECK(cd->block_size() == 2048);
     const auto data = pattern(1100 * KiB, 7);
@@ -74,26 +65,11 @@ TEST_CASE("lsi: a CD on a backing image, which virtio's adapter would not have",
 TEST_CASE("lsi: the adapter is unplugged with its disk under load", "[lsi]") {
     MachineFixture vm;
     auto& node = vm.memory("disk");
-    vm.memory_of(node).before = [](sim::Co& co, const blocklayer::testing::DriverCall&) {
-        co.sleep(sim::microseconds(300));
-    };
     REQUIRE(vm.add("lsi53c895a", "hba", "") == "ok");
     REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
     vm.machine.resume();
-    auto disk = open(vm, "d");
-    guest::HotplugHandler handler(vm.machine);
-    handler.add_disk(guest::pci_function_of(*vm.machine.find_device("hba"))->devfn >> 3, *disk);
-    bool ended = false;
-    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
-        while (disk->write(co, 0, pattern(4 * KiB, 1))) continue;
-        ended = true;
-    });
-    vm.run([&](sim::Co& co) { co.sleep(sim::milliseconds(3)); });
-    REQUIRE(vm.remove("hba") == "ok");
-    vm.world.run_until_idle();
-    CHECK(ended);
-    CHECK(vm.machine.find_device("hba") == nullptr);
-    CHECK(vm.root_claim("disk").empty());
+    auto disk = vm.open("d");
+    vm.check_unplug_under_load("hba", *disk, node);
 }
 
 TEST_CASE("lsi: random programs and registers harm nobody", "[lsi][hostile]") {
@@ -146,7 +122,7 @@ TEST_CASE("lsi: random programs and registers harm nobody", "[lsi][hostile]") {
         }
         vm.check();
         vm.run([&](sim::Co& co) { vm.machine.reset(co); });
-        auto disk = open(vm, "d");
+        auto disk = vm.open("d");
         vm.run([&](sim::Co& co) { CHECK(disk->write(co, 0, pattern(8 * KiB, seed))); });
     }
 }

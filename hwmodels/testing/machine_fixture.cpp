@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hwmodels/testing/machine_fixture.hpp"
 
+#include "hwmodels/guest/hotplug.hpp"
+#include "hwmodels/guest/open_disk.hpp"
 #include "sim/testing/catch.hpp"
 
 namespace hwmodels::testing {
@@ -29,6 +31,35 @@ Value MachineFixture::query(const std::string& name, const Value& arguments) {
         REQUIRE(done.has_value());
         return *std::move(done);
     });
+}
+
+std::unique_ptr<guest::GuestDisk> MachineFixture::open(const char* id) {
+    return run([&](sim::Co& co) {
+        auto disk = guest::open_disk(co, machine, id);
+        INFO((disk ? "" : disk.error().text));
+        REQUIRE(disk.has_value());
+        return *std::move(disk);
+    });
+}
+
+void MachineFixture::check_unplug_under_load(const std::string& id, guest::GuestDisk& disk,
+                                             blocklayer::Node& node) {
+    memory_of(node).before = [](sim::Co& co, const blocklayer::testing::DriverCall&) {
+        co.sleep(sim::microseconds(300));
+    };
+    guest::HotplugHandler handler(machine);
+    handler.add_disk(guest::pci_function_of(*machine.find_device(id))->devfn >> 3, disk);
+    bool ended = false;
+    world.spawn(machine.cpu(), "guest", [&](sim::Co& co) {
+        while (disk.write(co, 0, pattern(4096, 1))) continue;
+        ended = true;
+    });
+    run([&](sim::Co& co) { co.sleep(sim::milliseconds(3)); });
+    REQUIRE(remove(id) == "ok");
+    world.run_until_idle();
+    CHECK(ended);
+    CHECK(machine.find_device(id) == nullptr);
+    CHECK(root_claim(node.name()).empty());
 }
 
 std::unique_ptr<guest::VirtioBlk> MachineFixture::disk(const char* id,

@@ -7,6 +7,7 @@
 
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/testing/graph_fixture.hpp"
+#include "hwmodels/guest/disk.hpp"
 #include "hwmodels/guest/virtio_blk.hpp"
 #include "hwmodels/machine.hpp"
 
@@ -29,6 +30,12 @@ public:
     }
     Value query(const std::string& name, const Value& arguments = Value::dict());
 
+    // The guest's disk on a device of any model.
+    std::unique_ptr<guest::GuestDisk> open(const char* id);
+    // Unplugs a PCI device while the guest writes to its disk: the writer ends, the device goes,
+    // the node has no user left.
+    void check_unplug_under_load(const std::string& id, guest::GuestDisk& disk,
+                                 blocklayer::Node& node);
     std::unique_ptr<guest::VirtioBlk> disk(const char* id, const guest::BlkOptions& options = {});
     // Names of the events so far, joined by spaces; forgets them.
     std::string take_events();

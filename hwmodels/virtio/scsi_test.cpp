@@ -31,14 +31,6 @@ struct ScsiFixture : MachineFixture {
     ScsiFixture() {
         REQUIRE(add("virtio-scsi-pci", "hba", "", Value::dict({{"num_queues", 2}})) == "ok");
     }
-    std::unique_ptr<GuestDisk> open(const char* id) {
-        return run([&](sim::Co& co) {
-            auto disk = guest::open_disk(co, machine, id);
-            INFO((disk ? "" : disk.error().text));
-            REQUIRE(disk.has_value());
-            return *std::move(disk);
-        });
-    }
     std::shared_ptr<VirtioScsi> adapter() {
         return run([&](sim::Co& co) {
             auto found = VirtioScsi::adapter_at(

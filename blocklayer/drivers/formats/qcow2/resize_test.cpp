@@ -9,6 +9,17 @@
 namespace blocklayer::qcow2::testing {
 namespace {
 
+// Reopens the image over a raw file of 8 KiB, all of it 0xbb.
+void put_over_longer_file(MemoryImage& image) {
+    sim::ByteImage base;
+    base.write(0, std::vector<std::byte>(8192, std::byte{0xbb}));
+    image.store.put("base.raw", std::move(base));
+    image.close();
+    image.backing = Value::dict({{"driver", "raw"}});
+    image.backing.set("file", Value::dict({{"driver", "file"}, {"filename", "base.raw"}}));
+    REQUIRE(image.open() == "");
+}
+
 TEST_CASE("qcow2 resize: longer, also beyond the L1 table", "[qcow2]") {
     MemoryImage image("size=32768");  // one L2 table of 512-byte clusters
     REQUIRE(image.write(0, 32768, 1));
@@ -43,13 +54,7 @@ TEST_CASE("qcow2 resize: shorter, and longer again", "[qcow2]") {
 TEST_CASE("qcow2 resize: a longer backing file does not show", "[qcow2]") {
     const bool part = GENERATE(false, true);
     MemoryImage image(part ? "size=1536,cluster-size=1024" : "size=2048,cluster-size=1024");
-    sim::ByteImage base;
-    base.write(0, std::vector<std::byte>(8192, std::byte{0xbb}));
-    image.store.put("base.raw", std::move(base));
-    image.close();
-    image.backing = Value::dict({{"driver", "raw"}});
-    image.backing.set("file", Value::dict({{"driver", "file"}, {"filename", "base.raw"}}));
-    REQUIRE(image.open() == "");
+    put_over_longer_file(image);
     const std::uint64_t before = image.disk->length();
     CHECK(image.resize(16384) == "");
     CHECK(image.read(0, before) == 0xbb);
@@ -61,13 +66,7 @@ TEST_CASE("qcow2 resize: a longer backing file does not show", "[qcow2]") {
 
 TEST_CASE("qcow2 resize: version 2 cannot hide a longer backing file", "[qcow2]") {
     MemoryImage image("size=2048,cluster-size=1024,version=v2");
-    sim::ByteImage base;
-    base.write(0, std::vector<std::byte>(8192, std::byte{0xbb}));
-    image.store.put("base.raw", std::move(base));
-    image.close();
-    image.backing = Value::dict({{"driver", "raw"}});
-    image.backing.set("file", Value::dict({{"driver", "file"}, {"filename", "base.raw"}}));
-    REQUIRE(image.open() == "");
+    put_over_longer_file(image);
     CHECK(image.resize(16384) == "Failed to zero out new clusters: Operation not supported");
     CHECK(image.disk->length() == 2048);
     CHECK(image.check_counts() == "0/0/0");
