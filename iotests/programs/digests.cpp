@@ -7,11 +7,11 @@
 // Every workload in turn, under the strategies of the portfolio, each run with a seed of its own.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdio>
 #include <string_view>
 
 #include "hwmodels/campaign/examine.hpp"
+#include "iotests/programs/words.hpp"
 #include "sim/check.hpp"
 #include "sim/explore/strategy.hpp"
 
@@ -19,11 +19,6 @@ namespace {
 
 namespace campaign = hwmodels::campaign;
 namespace explore = sim::explore;
-
-bool parse(std::string_view text, std::uint64_t& number) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc() && end == text.data() + text.size();
-}
 
 void print_digests(std::uint64_t seed, std::uint64_t runs) {
     const auto strategies = explore::parse_strategies("portfolio");

@@ -13,11 +13,11 @@
 // Exit status: 0; 2 when the words are wrong or the build has no mutants.
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cstdio>
 #include <string_view>
 
 #include "hwmodels/campaign/examine.hpp"
+#include "iotests/programs/words.hpp"
 #include "sim/mutant.hpp"
 
 namespace {
@@ -32,11 +32,6 @@ int usage() {
         "       run MUTANT STRATEGIES SEED RUN WORKLOAD\n",
         stderr);
     return 2;
-}
-
-bool parse(std::string_view text, std::uint64_t& number) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc() && end == text.data() + text.size();
 }
 
 // Of a JSON string: what a program of ours says in a failure, which may quote file names.
