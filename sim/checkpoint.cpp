@@ -20,9 +20,7 @@ Checkpoint::Checkpoint(Arena& arena, World& world) : arena_(arena), world_(world
 }
 
 void Checkpoint::rewind() {
-    EXPECTS(!world_.turning_);
-    for (Fiber* fiber = world_.alive_; fiber != nullptr; fiber = fiber->next_alive_)
-        FiberBlock::give_back(fiber);
+    drop_world();
     for (const Stack& stack : stacks_) {
         FiberBlock::take_again(stack.fiber);
         std::memcpy(stack.from, stack.bytes.data(), stack.bytes.size());

@@ -45,6 +45,12 @@ Edge* Node::primary_child() const {
     return nullptr;
 }
 
+Node* without_implicit(Node* node) {
+    while (node->implicit() && node->filtered_child() != nullptr)
+        node = &node->filtered_child()->child();
+    return node;
+}
+
 Claim Node::cumulative() const {
     Claim claim;
     for (const Edge* user : parents_) {

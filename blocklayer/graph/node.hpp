@@ -163,6 +163,9 @@ private:
     bool opened_ = false;
 };
 
+// Below the filters, from this node on, that jobs put in without being asked for by name.
+Node* without_implicit(Node* node);
+
 // Keeps a node alive.
 class NodeRef {
 public:

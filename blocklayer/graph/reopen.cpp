@@ -72,12 +72,6 @@ Value joined(const Value& newer, const Value& older) {
     return all;
 }
 
-Node* without_implicit(Node* node) {
-    while (node->implicit() && node->filtered_child() != nullptr)
-        node = &node->filtered_child()->child();
-    return node;
-}
-
 // By a child, or in the image alone.
 bool names_backing(const Node& node) {
     return node.cow_child() != nullptr || (node.spec().supports_backing &&

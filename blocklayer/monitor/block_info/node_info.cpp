@@ -5,8 +5,9 @@
 
 #include "blocklayer/graph/backend.hpp"
 #include "blocklayer/graph/dirty_bitmap.hpp"
-#include "blocklayer/graph/node.hpp"
 #include "blocklayer/graph/filename.hpp"
+#include "blocklayer/graph/node.hpp"
+#include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/options/schema.hpp"
 
 namespace blocklayer {
@@ -23,16 +24,9 @@ std::string_view wire_name(DetectZeroes mode) {
 
 enum class Implicit : bool { shown, passed_over };
 
-Node* below(const Node& node) {
-    const Edge* edge = node.is_filter() ? node.filtered_child() : node.cow_child();
-    return edge == nullptr ? nullptr : &edge->child();
-}
-
 // What a user knows of: a job's filter without a name of his own is not shown to him.
 Node* known(Node* node, Implicit implicit) {
-    if (implicit == Implicit::shown) return node;
-    while (node != nullptr && node->implicit() && below(*node) != nullptr) node = below(*node);
-    return node;
+    return implicit == Implicit::shown || node == nullptr ? node : without_implicit(node);
 }
 
 Value image_info(const Node& node, Chain chain, Implicit implicit) {
