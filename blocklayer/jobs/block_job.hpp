@@ -54,7 +54,7 @@ protected:
     // What is told of a failure at the job's end: its errno alone.
     static Status by_errno(const Status& status) {
         if (status) return {};
-        return failure(sim::errno_text(status.error().code), status.error().code);
+        return errno_failure(status.error().code);
     }
     // Notes bytes against the speed: how long to wait.
     sim::Duration account(std::uint64_t bytes);

@@ -139,17 +139,16 @@ void Commit::unfreeze() {
 // ---- the work -----------------------------------------------------------------------------------
 
 Status Commit::copy(sim::Co& co, std::uint64_t offset, std::uint64_t length, bool& is_read) {
-    const auto as_error = [](Errno error) { return failure(sim::errno_text(error), error); };
     is_read = true;
     if (const IoStatus memory = memory_for(*top_node_, "copying"); !memory)
-        return as_error(memory.error());
+        return errno_failure(memory.error());
     std::vector<std::byte> bytes(length);
     const sim::IoView data{std::span<std::byte>(bytes)};
     if (const IoStatus read = top_->read(co, offset, data, RequestFlag::inconsistent_ok); !read)
-        return as_error(read.error());
+        return errno_failure(read.error());
     is_read = false;
     if (const IoStatus written = base_->write(co, offset, data); !written)
-        return as_error(written.error());
+        return errno_failure(written.error());
     return {};
 }
 
@@ -167,7 +166,7 @@ Status Commit::run(sim::Co& co) {
         bool is_read = true;
         Status status;
         if (!found)
-            status = failure(sim::errno_text(found.error()), found.error());
+            status = errno_failure(found.error());
         else if (found->allocated &&
                  !(sim::mutant<"commit: zeroes are not copied">() && found->zero))
             status = copy(co, offset, found->length, is_read);

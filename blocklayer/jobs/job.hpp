@@ -27,6 +27,11 @@ class BlockLayer;
 class BlockJob;
 class JobTransaction;
 
+// How a job tells of an errno: in its own sentence alone.
+inline Unexpected<Error> errno_failure(Errno error) {
+    return failure(sim::errno_text(error), error);
+}
+
 enum class JobType : std::uint8_t { commit, stream, mirror, backup, create };
 
 enum class JobStatus : std::uint8_t {

@@ -33,7 +33,7 @@ void Job::completed(sim::Co& co) {
 
 void Job::settle_result() {
     if (result_ && force_cancelled_)
-        result_ = failure(sim::errno_text(Errno::canceled), Errno::canceled);
+        result_ = errno_failure(Errno::canceled);
     if (!result_ && status_ != JobStatus::aborting) set_status(JobStatus::aborting);
 }
 

@@ -175,7 +175,7 @@ Status Mirror::match_sizes(sim::Co& co) {
 Status Mirror::run(sim::Co& co) {
     TRY(match_sizes(co));
     if (const IoStatus found = find_dirty(co); !found)
-        return failure(sim::errno_text(found.error()), found.error());
+        return errno_failure(found.error());
 
     for (;;) {
         pause_point(co);
@@ -205,7 +205,7 @@ Status Mirror::run(sim::Co& co) {
     }
     wait_for_copies(co);
     if (is_cancelled() || !failed_) return {};
-    return failure(sim::errno_text(*failed_), *failed_);
+    return errno_failure(*failed_);
 }
 
 void Mirror::become_ready() {

@@ -149,7 +149,7 @@ Status Stream::run(sim::Co& co) {
         offset += part;
     }
     // What could not be copied is still needed from below.
-    if (ignored) return failure(sim::errno_text(*ignored), *ignored);
+    if (ignored) return errno_failure(*ignored);
     return {};
 }
 
