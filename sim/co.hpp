@@ -32,8 +32,9 @@ public:
     void sleep(Duration duration);
     // Suspends; resumes when somebody calls Fiber::wake.
     void park(Label on);
-    // Suspends; everything that is ready may run first, in the order the schedule chooses.
-    void yield(Label why);
+    // Suspends; everything that is ready may run first, in the order the schedule chooses. That
+    // many times in a row; each is an event.
+    void yield(Label why, std::uint64_t times = 1);
     // Suspends for some turns, of the schedule's choosing, at most so many: the moment of a command
     // or a register access among everything else that goes on.
     void moment(Label what, std::uint32_t turns_max);

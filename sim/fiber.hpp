@@ -77,6 +77,7 @@ private:
         unsigned uncaught = 0;
     } exceptions_;
     void* asan_fake_stack_ = nullptr;
+    std::uint64_t turns_to_pass_ = 0;  // before it goes on (Co::yield)
     State state_ = State::fresh;
     bool service_ = false;
 };

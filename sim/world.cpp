@@ -71,6 +71,7 @@ void World::close() {
             continue;
         }
         fiber.state_ = Fiber::State::ready;
+        fiber.turns_to_pass_ = 0;
         fiber.atomic_ = nullptr;
         fiber.run();
     }

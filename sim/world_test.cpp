@@ -140,6 +140,39 @@ TEST_CASE("world: same seed, same digest; a recorded run replays", "[world]") {
     CHECK(first == run(replay_schedule(record, 99), nullptr));
 }
 
+TEST_CASE("world: yielding so many times is yielding so often", "[world]") {
+    const auto run = [](bool at_once, std::uint64_t seed) {
+        World world({.schedule = random_schedule(seed)});
+        std::string order;
+        for (char name = 'a'; name < 'e'; ++name)
+            world.spawn(world.main_thread(), "worker", [&order, name, at_once](Co& co) {
+                const std::uint64_t times = name - 'a';
+                if (at_once) co.yield("turn", times);
+                for (std::uint64_t i = 0; !at_once && i < times; ++i) co.yield("turn");
+                order += name;
+            });
+        world.run_until_idle();
+        return std::tuple(order, world.events_run(), world.trace().digest());
+    };
+    for (std::uint64_t seed = 0; seed < 50; ++seed) {
+        INFO("seed " << seed);
+        CHECK(run(true, seed) == run(false, seed));
+    }
+}
+
+TEST_CASE("world: a world that closes does not wait for turns", "[world]") {
+    bool left = false;
+    {
+        World world;
+        world.spawn(world.main_thread(), "worker", [&](Co& co) {
+            const std::shared_ptr<void> leave(nullptr, [&](void*) { left = true; });
+            co.yield("turn", UINT64_MAX);
+        });
+        for (int i = 0; i < 10; ++i) world.step();
+    }
+    CHECK(left);
+}
+
 TEST_CASE("world: a moment is some number of turns, up to the bound") {
     std::set<int> moments;
     for (std::uint64_t seed = 0; seed < 200; ++seed) {

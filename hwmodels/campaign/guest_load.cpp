@@ -47,8 +47,7 @@ public:
             sim::RandomStream random(random_.next(), "guest request");
             if (i < options_.operations && !rig_.world.keep(operation_label(i))) continue;
             if (options_.think > 0)
-                for (std::uint64_t left = random.below(options_.think); left > 0; --left)
-                    co.yield("guest process thinks");
+                co.yield("guest process thinks", random.below(options_.think));
             if (rig_.power_is_off()) return;
             const sim::IoStatus status = one(co, random);
             if (!status && !options_.errors_allowed && !rig_.power_is_off())
