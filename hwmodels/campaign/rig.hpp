@@ -94,7 +94,8 @@ public:
         // Whose contents guests know.
         std::vector<std::pair<std::string, std::shared_ptr<guest::ContentOracle>>> known;
     };
-    Contents verify_running(sim::Co& co);
+    enum class Reading : bool { none, by_guests };  // none: whoever verifies the files after it
+    Contents verify_running(sim::Co& co, Reading reading = Reading::by_guests);
     // The bytes of a raw image, as they lie there once the layer is closed.
     void verify_file(const std::string& file, guest::ContentOracle* oracle);
     // Host and guest lose power; then every image is opened, checked and read back.
