@@ -56,29 +56,38 @@ EhGlobals& eh_globals() {
     return *reinterpret_cast<EhGlobals*>(abi::__cxa_get_globals());
 }
 
+// What both sides of a switch know. A fiber may run another world: then the inner one's.
+struct Side {
+    context::fcontext_t executor = nullptr;  // where it waits
+    Fiber* leaving = nullptr;                // the fiber that jumps; nullptr: the executor does
+    EhGlobals* exceptions = nullptr;         // of this thread
+#if defined(__SANITIZE_ADDRESS__)
+    const void* executor_stack = nullptr;
+    std::size_t executor_stack_bytes = 0;
+#endif
+};
+
 struct Unwind {};  // thrown out of a suspended fiber when its world closes
 
 }  // namespace
 
-// Everything that touches both sides of a switch.
+// Everything that touches both sides of a switch. The executor runs on the stack of who called it;
+// a fiber goes on because the executor, or another fiber that suspends, jumps to it.
 struct FiberCore {
-    static inline context::fcontext_t executor = nullptr;  // where the running fiber came from
-#if defined(__SANITIZE_ADDRESS__)
-    static inline const void* executor_stack = nullptr;
-    static inline std::size_t executor_stack_bytes = 0;
-#endif
+    static inline Side side;
 
     static void entry(context::transfer_t from) {
         auto& fiber = *static_cast<Fiber*>(from.data);
 #if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_finish_switch_fiber(nullptr, &executor_stack, &executor_stack_bytes);
+        finish_switch(nullptr);
 #endif
-        executor = from.fctx;
+        arrive(fiber, from);
         run_body(fiber);
+        side.leaving = &fiber;
 #if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_start_switch_fiber(nullptr, executor_stack, executor_stack_bytes);
+        __sanitizer_start_switch_fiber(nullptr, side.executor_stack, side.executor_stack_bytes);
 #endif
-        context::jump_fcontext(executor, nullptr);
+        context::jump_fcontext(side.executor, nullptr);
         __builtin_unreachable();
     }
 
@@ -94,16 +103,21 @@ struct FiberCore {
         fiber.finish();
     }
 
-    static void resume(Fiber& fiber) {
-        // A fiber may run another world: what is static here belongs to the innermost one.
-        const context::fcontext_t outer_executor = executor;
-#if defined(__SANITIZE_ADDRESS__)
-        const void* const outer_stack = executor_stack;
-        const std::size_t outer_stack_bytes = executor_stack_bytes;
-#endif
-        EhGlobals& globals = eh_globals();
-        const EhGlobals mine = globals;
-        globals = {fiber.exceptions_.caught, fiber.exceptions_.uncaught};
+    // On the stack of who has been jumped to: where the one that jumped is to go on.
+    [[gnu::always_inline]] static inline void arrive(Fiber& fiber, context::transfer_t from) {
+        if (side.leaving != nullptr)
+            side.leaving->context_ = from.fctx;
+        else
+            side.executor = from.fctx;
+        *side.exceptions = {fiber.exceptions_.caught, fiber.exceptions_.uncaught};
+    }
+
+    // From the executor. Gives the fiber that came back to it, which may be another one.
+    static Fiber& resume(Fiber& fiber) {
+        const Side outer = side;
+        side.leaving = nullptr;
+        side.exceptions = &eh_globals();
+        const EhGlobals mine = *side.exceptions;
 #if defined(__SANITIZE_ADDRESS__)
         void* fake_stack = nullptr;
         __sanitizer_start_switch_fiber(&fake_stack, fiber.stack_limit_, stack_bytes);
@@ -111,34 +125,47 @@ struct FiberCore {
         const context::transfer_t back = context::jump_fcontext(fiber.context_, &fiber);
 #if defined(__SANITIZE_ADDRESS__)
         __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-        executor_stack = outer_stack;
-        executor_stack_bytes = outer_stack_bytes;
 #endif
-        executor = outer_executor;
-        if (fiber.state_ != Fiber::State::finished) {
-            fiber.context_ = back.fctx;
-            fiber.exceptions_.caught = globals.caught;
-            fiber.exceptions_.uncaught = globals.uncaught;
-        }
-        globals = mine;
+        Fiber& came = *side.leaving;
+        came.context_ = back.fctx;
+        *side.exceptions = mine;
+        side = outer;
+        return came;
     }
 
-    // Switches to the executor; throws when the world closes. Inlined, as the way back is below:
-    // after a switch the processor foresees no return, so each one less is some nanoseconds less.
+    // Switches to the fiber whose turn it is, or to the executor; throws when the world closes.
+    // Inlined, as the way back is: after a switch the processor foresees no return, so each one
+    // less is some nanoseconds less.
     [[gnu::always_inline]] static inline void suspend(Fiber& fiber) {
         if (fiber.atomic_ != nullptr) [[unlikely]] fail_atomic(fiber);
+        Fiber* const next = fiber.world_.hand_over();
+        if (next == &fiber) return;
+        fiber.exceptions_ = {side.exceptions->caught, side.exceptions->uncaught};
+        side.leaving = &fiber;
 #if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_start_switch_fiber(&fiber.asan_fake_stack_, executor_stack,
-                                       executor_stack_bytes);
+        __sanitizer_start_switch_fiber(
+            &fiber.asan_fake_stack_, next != nullptr ? next->stack_limit_ : side.executor_stack,
+            next != nullptr ? stack_bytes : side.executor_stack_bytes);
 #endif
-        const context::transfer_t back = context::jump_fcontext(executor, nullptr);
+        const context::transfer_t back =
+            context::jump_fcontext(next != nullptr ? next->context_ : side.executor, next);
 #if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_finish_switch_fiber(fiber.asan_fake_stack_, &executor_stack,
-                                        &executor_stack_bytes);
+        finish_switch(fiber.asan_fake_stack_);
 #endif
-        executor = back.fctx;
+        arrive(fiber, back);
         if (fiber.world_.closing_) [[unlikely]] throw Unwind();
     }
+
+#if defined(__SANITIZE_ADDRESS__)
+    static void finish_switch(void* fake_stack) {
+        const void* stack = nullptr;
+        std::size_t bytes = 0;
+        __sanitizer_finish_switch_fiber(fake_stack, &stack, &bytes);
+        if (side.leaving != nullptr) return;
+        side.executor_stack = stack;
+        side.executor_stack_bytes = bytes;
+    }
+#endif
 
     [[noreturn]] static void fail_atomic(const Fiber& fiber) {
         throw AssertionFailure(std::string("suspended inside an atomic section: ") +
@@ -193,20 +220,42 @@ Fiber& World::start_fiber(void* block, Thread& thread, Label label, void (*enter
     return fiber;
 }
 
-void Fiber::run() {
+// Its turn has come: does it go on, or only yield again? That spares the switches.
+[[gnu::always_inline]] inline bool Fiber::passes_turn() {
     INVARIANT(state_ == State::fresh || state_ == State::ready);
-    if (turns_to_pass_ > 0) {  // it would only yield again: spares the two switches
+    if (turns_to_pass_ > 0) {
         --turns_to_pass_;
         world_.make_ready(*this);
-        return;
+        return true;
     }
     state_ = State::running;
+    return false;
+}
+
+// The running fiber's event is over. The fiber that goes on next, its event begun; nullptr: the
+// executor is to see to it, because there is more to do than to switch.
+Fiber* World::hand_over() {
+    if (done_ == nullptr || *done_ || watcher_ != nullptr || closing_) return nullptr;
+    while (ready_count_ > 0 && events_run_ < event_limit_) {
+        Runnable& next = begin_event();
+        if (next.kind != Runnable::Kind::fiber) {
+            begun_ = &next;
+            return nullptr;
+        }
+        running_ = static_cast<Fiber*>(&next);
+        if (!running_->passes_turn()) return running_;
+    }
+    return nullptr;
+}
+
+void Fiber::run() {
+    if (passes_turn()) return;
     world_.running_ = this;
-    FiberCore::resume(*this);
+    Fiber& came = FiberCore::resume(*this);
     world_.running_ = nullptr;
-    if (state_ == State::finished) {
-        id = 0;  // every FiberRef to it is void from here
-        FiberBlock::give_back(this);
+    if (came.state_ == State::finished) {
+        came.id = 0;  // every FiberRef to it is void from here
+        FiberBlock::give_back(&came);
     }
 }
 

@@ -24,6 +24,10 @@ class WaitQueue;
 // Something the executor can run: a fiber to be resumed, a posted handler, an expired timer.
 class Runnable {
 public:
+    enum class Kind : std::uint8_t { fiber, handler };
+    explicit Runnable(Kind what) : kind(what) {}
+    Runnable(const Runnable&) = delete;
+    Runnable& operator=(const Runnable&) = delete;
     virtual ~Runnable() = default;
     virtual void run() = 0;
     Label label{"runnable"};
@@ -31,6 +35,7 @@ public:
     std::uint32_t thread = 0;
     std::uint32_t turns = 0;  // how often it was begun
     Label doing;              // a fiber: what it waits for
+    const Kind kind;
 };
 
 class Fiber final : public Runnable {
@@ -56,7 +61,8 @@ private:
     enum class State : std::uint8_t { fresh, ready, running, parked, finished };
 
     Fiber(World& world, void (*enter)(void* body, Co& co), void (*drop)(void* body), void* body)
-        : world_(world), enter_(enter), drop_(drop), body_(body) {}
+        : Runnable(Kind::fiber), world_(world), enter_(enter), drop_(drop), body_(body) {}
+    bool passes_turn();
     void finish();
 
     World& world_;

@@ -9,7 +9,7 @@
 namespace sim {
 
 Timer::Timer(World& world, Thread& thread, Label name, std::function<void()> handler)
-    : world_(world), handler_(std::move(handler)) {
+    : Runnable(Kind::handler), world_(world), handler_(std::move(handler)) {
     label = name;
     this->thread = thread.index();
     id = world_.next_id_++;

@@ -13,7 +13,7 @@ namespace {
 
 class Posted final : public Runnable {
 public:
-    explicit Posted(std::vector<Runnable*>& spare) : spare_(spare) {}
+    explicit Posted(std::vector<Runnable*>& spare) : Runnable(Kind::handler), spare_(spare) {}
     void run() override {
         const std::function<void()> now = std::exchange(handler, nullptr);
         spare_.push_back(this);  // from here it may serve again
@@ -222,17 +222,25 @@ Runnable& World::take_ready() {
     return chosen;
 }
 
-// Inlined into the loops below: see FiberCore::suspend.
-[[gnu::always_inline]] inline bool World::turn() {
-    EXPECTS(!turning_ && !closing_);
-    if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
-    if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
-    if (events_run_ == event_limit_) fail_endless();
+// The event of one that is ready begins.
+Runnable& World::begin_event() {
     ++events_run_;
     Runnable& next = take_ready();
     trace_.step(now_, next.label, next.id, next.thread);
     if (watcher_ != nullptr) [[unlikely]] announce(next);
     ++next.turns;
+    return next;
+}
+
+// Inlined into the loops below: see FiberCore::suspend.
+[[gnu::always_inline]] inline bool World::turn() {
+    EXPECTS(!turning_ && !closing_);
+    if (begun_ == nullptr) {
+        if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
+        if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
+        if (events_run_ == event_limit_) fail_endless();
+    }
+    Runnable& next = begun_ != nullptr ? *std::exchange(begun_, nullptr) : begin_event();
     turning_ = true;
     try {
         next.run();
@@ -269,6 +277,18 @@ void World::rethrow_failure() {
     }
 }
 
+// In its scope fibers hand over to one another, without the executor, until something is done.
+class World::HandingOver {
+public:
+    HandingOver(World& world, const bool& done) : world_(world) { world_.done_ = &done; }
+    HandingOver(const HandingOver&) = delete;
+    HandingOver& operator=(const HandingOver&) = delete;
+    ~HandingOver() { world_.done_ = nullptr; }
+
+private:
+    World& world_;
+};
+
 bool World::run_until(const std::function<bool()>& condition) {
     while (!condition())
         if (!turn()) return condition();
@@ -276,6 +296,8 @@ bool World::run_until(const std::function<bool()>& condition) {
 }
 
 void World::run_until_idle() {
+    const bool never = false;
+    const HandingOver fibers(*this, never);
     while (turn()) {
     }
 }
@@ -292,6 +314,7 @@ void World::advance(Duration duration) {
 }
 
 void World::finish_run(const bool& done) {
+    const HandingOver fibers(*this, done);
     while (!done)
         if (!turn()) fail_stuck();
 }

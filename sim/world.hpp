@@ -194,7 +194,10 @@ public:
     void run_until_idle();
     // For a copy of this process (fork) that will never return into the event that made it: it may
     // run further events from inside that one.
-    void go_on_as_copy() { turning_ = false; }
+    void go_on_as_copy() {
+        turning_ = false;
+        done_ = nullptr;
+    }
     // Runs everything due up to now + duration; the clock ends there. The one way to move a
     // manual clock.
     void advance(Duration duration);
@@ -251,7 +254,10 @@ private:
     }
     Fiber& start_fiber(void* block, Thread& thread, Label label, void (*enter)(void*, Co&),
                        void (*drop)(void*), void* body);
+    class HandingOver;
     bool turn();
+    Runnable& begin_event();
+    Fiber* hand_over();
     void announce(const Runnable& next);
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
     void make_ready(Runnable& runnable);
@@ -284,6 +290,8 @@ private:
     std::uint64_t events_run_ = 0;
     std::uint64_t event_limit_;
     Fiber* running_ = nullptr;
+    Runnable* begun_ = nullptr;  // whose event has begun; the executor runs it
+    const bool* done_ = nullptr;  // set: fibers hand over to one another until it is true
     std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
     std::size_t ready_head_ = 0;
     std::size_t ready_count_ = 0;
