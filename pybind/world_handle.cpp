@@ -75,13 +75,16 @@ py::object WorldHandle::run_until_done(const std::shared_ptr<Future>& future,
             raise_timeout(fmt::format("'{}' not done after {} simulated ns\n{}",
                                       future->label().name(), limit_ns, waiting_report()));
     }
+    world_->left();
     return future->get();
 }
 
 bool WorldHandle::step() {
     sim();
     if (inside_) throw std::runtime_error("the world is running: await instead");
-    return turn();
+    const bool more = turn();
+    world_->left();
+    return more;
 }
 
 void WorldHandle::run_until_idle() {
@@ -89,6 +92,7 @@ void WorldHandle::run_until_idle() {
     if (inside_) throw std::runtime_error("the world is running: await instead");
     while (turn()) {
     }
+    world_->left();
 }
 
 void WorldHandle::run_for(sim::Duration duration) {

@@ -328,6 +328,7 @@ void Co::move_to(Thread& thread) {
 void Co::sleep(Duration duration) {
     EXPECTS(duration.ns >= 0);
     Timer timer(world(), thread(), "sleep", [this] { fiber_.wake(); });
+    timer.place = fiber_.place;
     timer.arm(world().now() + duration);
     park("sleep");
 }

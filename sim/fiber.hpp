@@ -14,6 +14,7 @@
 
 #include "sim/co.hpp"
 #include "sim/label.hpp"
+#include "sim/place.hpp"
 
 namespace sim {
 
@@ -35,6 +36,8 @@ public:
     std::uint32_t thread = 0;
     std::uint32_t turns = 0;  // how often it was begun
     Label doing;              // a fiber: what it waits for
+    Place place;              // where it is, see sim/place.hpp
+    std::uint64_t readied_by = 0;  // number of the event that made it ready
     const Kind kind;
 };
 
@@ -93,6 +96,11 @@ class FiberRef {
 public:
     FiberRef() = default;
     explicit FiberRef(Fiber& fiber) : fiber_(&fiber), id_(fiber.id) {}
+    // Right after spawn: the fiber is there from its first step on.
+    FiberRef in(Place place) const {
+        if (Fiber* fiber = get()) fiber->place = place;
+        return *this;
+    }
     // The fiber, or nullptr when it has finished.
     Fiber* get() const { return fiber_ != nullptr && fiber_->id == id_ ? fiber_ : nullptr; }
     // Suspends until the fiber has finished.

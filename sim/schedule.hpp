@@ -48,12 +48,14 @@ struct Step {  // one event that is about to run
     std::uint32_t turn;
     Label label;
     Label doing;  // a fiber: what it waited for
+    std::uint64_t readied_by;  // number of the event that made it ready; 0: none of the world's
+    std::uint64_t next_id;     // what this event makes gets ids from here on
 };
 
-// What a step touched, as it said itself (World::touch).
+// What a step touched: the places it was in, and what it said itself (World::touch).
 enum class Access : std::uint8_t { read, write };
 struct Touch {
-    std::uint64_t subject;  // hash of its name
+    std::uint64_t subject;  // of a place, or hash of a name
     Access access;
     bool operator==(const Touch&) const = default;
 };
@@ -63,7 +65,10 @@ class StepWatcher {
 public:
     virtual ~StepWatcher() = default;
     virtual void begins(const Step& step) = 0;
-    virtual void ends(std::span<const Touch> touched) = 0;  // not after a step that failed
+    // Nothing touched: it may have touched anything. Not after a step that failed.
+    virtual void ends(std::span<const Touch> touched) = 0;
+    // Whoever made the world run goes on, and may touch anything before the next step.
+    virtual void left() {}
 };
 
 class Schedule {

@@ -162,6 +162,7 @@ void World::post(Thread& thread, Label label, std::function<void()> handler) {
     posted->id = next_id_++;
     posted->turns = 0;
     posted->thread = thread.index();
+    posted->place = {};
     posted->handler = std::move(handler);
     make_ready(*posted);
 }
@@ -175,6 +176,7 @@ void World::make_ready(Runnable& runnable) {
         ready_head_ = 0;
     }
     ready_[(ready_head_ + ready_count_++) & (ready_.size() - 1)] = &runnable;
+    runnable.readied_by = events_run_;
 }
 
 void World::forget_ready(Runnable& runnable) {
@@ -249,15 +251,35 @@ Runnable& World::begin_event() {
     }
     turning_ = false;
     if (failure_) rethrow_failure();
-    if (watcher_ != nullptr) [[unlikely]] ask([&] { watcher_->ends(touched_); });
+    if (watcher_ != nullptr) [[unlikely]] step_ended();
     return true;
 }
 
 void World::announce(const Runnable& next) {
-    const Step step{now_,       events_run_, next.id,   next.thread,
-                    next.turns, next.label,  next.doing};
+    const Step step{.at = now_,
+                    .number = events_run_,
+                    .id = next.id,
+                    .thread = next.thread,
+                    .turn = next.turns,
+                    .label = next.label,
+                    .doing = next.doing,
+                    .readied_by = next.readied_by,
+                    .next_id = next_id_};
     touched_.clear();
+    told_all_ = false;
+    touch(next.place);
     ask([&] { watcher_->begins(step); });
+}
+
+void World::step_ended() {
+    const auto anywhere = [](const Touch& touch) { return touch.subject == 0; };
+    const bool lost = std::erase_if(touched_, anywhere) > 0 && !told_all_;
+    if (lost) touched_.clear();
+    ask([&] { watcher_->ends(touched_); });
+}
+
+void World::left() {
+    if (watcher_ != nullptr) [[unlikely]] ask([&] { watcher_->left(); });
 }
 
 bool World::step() { return turn(); }
@@ -291,7 +313,11 @@ private:
 
 bool World::run_until(const std::function<bool()>& condition) {
     while (!condition())
-        if (!turn()) return condition();
+        if (!turn()) {
+            left();
+            return condition();
+        }
+    left();
     return true;
 }
 
@@ -300,15 +326,17 @@ void World::run_until_idle() {
     const HandingOver fibers(*this, never);
     while (turn()) {
     }
+    left();
 }
 
 void World::advance(Duration duration) {
     EXPECTS(duration.ns >= 0);
     const Instant end = now_ + duration;
     while (true) {
-        while (ready_count_ > 0) step();
+        while (ready_count_ > 0) turn();
         if (advance_clock(end)) continue;
         now_ = end;
+        left();
         return;
     }
 }
@@ -317,6 +345,7 @@ void World::finish_run(const bool& done) {
     const HandingOver fibers(*this, done);
     while (!done)
         if (!turn()) fail_stuck();
+    left();
 }
 
 void World::fail_stuck() {

@@ -153,11 +153,35 @@ public:
     const std::vector<Choice>& choices() const { return choices_; }
 
     // The running step reads or changes what has this name. A step that says all it touches may be
-    // taken to commute with one that touches other things; one that says nothing commutes with
-    // none.
+    // taken to commute with one that touches other things; one that says nothing, and is in no
+    // place, commutes with none.
     void touch(std::string_view name, Access access) {
-        if (watcher_ != nullptr) [[unlikely]] touched_.push_back({hash_text(name), access});
+        if (watcher_ == nullptr) [[likely]] return;
+        touched_.push_back({hash_text(name), access});
+        told_all_ = true;
     }
+    // It is here as well for a moment. Anywhere: nobody knows what it touches.
+    void touch(Place place, Access access = Access::write) {
+        if (watcher_ != nullptr) [[unlikely]] touched_.push_back({place.subject(), access});
+    }
+    // The running fiber is in this place, and then again where it was.
+    class [[nodiscard]] Within {
+    public:
+        Within(const Co& co, Place place) : fiber_(co.fiber()), outer_(fiber_.place) {
+            move(place);
+        }
+        Within(const Within&) = delete;
+        Within& operator=(const Within&) = delete;
+        ~Within() { move(outer_); }
+
+    private:
+        void move(Place place) {
+            fiber_.place = place;
+            fiber_.world().touch(place);
+        }
+        Fiber& fiber_;
+        const Place outer_;
+    };
 
     // An event in the trace, under the running fiber and the present time.
     void emit(Label label, Subject subject = {}, std::uint64_t a = 0, std::uint64_t b = 0) {
@@ -187,9 +211,12 @@ public:
     // The schedule back; from here on events run in order.
     std::unique_ptr<Schedule> end();
 
-    // Runs one event, moving the clock when nothing is ready. False: nothing left to run.
+    // Runs one event, moving the clock when nothing is ready. False: nothing left to run. Who then
+    // does something in the world itself says so with left(), as the loops below do when they end.
     bool step();
-    // Runs until the condition holds (true) or nothing is left to run (false).
+    void left();
+    // Runs until the condition holds (true) or nothing is left to run (false). Where orders are
+    // searched through, it is something that one event makes true and that stays so.
     bool run_until(const std::function<bool()>& condition);
     void run_until_idle();
     // For a copy of this process (fork) that will never return into the event that made it: it may
@@ -259,6 +286,7 @@ private:
     Runnable& begin_event();
     Fiber* hand_over();
     void announce(const Runnable& next);
+    void step_ended();
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
     void make_ready(Runnable& runnable);
     void forget_ready(Runnable& runnable);
@@ -306,6 +334,7 @@ private:
     std::optional<Pace> pace_;  // paced only
     StepWatcher* watcher_;
     std::vector<Touch> touched_;  // by the running step
+    bool told_all_ = false;       // it said itself what it touches
     std::uint32_t faults_left_ = UINT32_MAX;
     std::vector<InjectedFault> faults_;
     std::vector<Choice> choices_;

@@ -57,6 +57,9 @@ public:
     void ends(std::span<const Touch> touched) override {
         if (StepWatcher* inner = inner_->watcher()) inner->ends(touched);
     }
+    void left() override {
+        if (StepWatcher* inner = inner_->watcher()) inner->left();
+    }
 
 private:
     std::vector<RunLog::Waiting>& line() { return log_.line; }
