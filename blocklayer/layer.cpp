@@ -77,6 +77,7 @@ void BlockLayer::refresh_limits(Node& node) {
 
 void BlockLayer::release(Node& node) {
     if (dropping_ || world_.closing()) return;
+    world_.touch(sim::Place());
     unreferenced_.push_back(&node);
     if (std::exchange(reaping_posted_, true)) return;
     world_.post(world_.main_thread(), "close unreferenced nodes", [this, alive = alive_] {
@@ -172,6 +173,7 @@ const std::string* BlockLayer::blocked(const Node& node, std::uint32_t operation
 }
 
 void BlockLayer::emit_event(std::string name, Value data) {
+    world_.touch(sim::Place());  // clients may do anything, and see the order of events
     world_.emit(sim::Label::interned(name));
     const QmpEvent event{std::move(name), std::move(data), world_.now()};
     for (const EventSink& sink : sinks_) sink(event);

@@ -153,6 +153,8 @@ private:
             TRY(medium->take_turn(co, op, data.size(), why));
         }
         const bool allocates = op == HostOp::write || op == HostOp::write_zeroes;
+        if (store.capacity_ != 0) [[unlikely]]
+            co.world().touch(Place());  // the room is all files'
         if (allocates && !store.has_room(*medium, offset, length))
             return Unexpected(Errno::no_space);
         if (medium->chosen_faults_ != nullptr && op == HostOp::write) [[unlikely]] {

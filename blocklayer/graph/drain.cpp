@@ -142,7 +142,12 @@ void Drain::settle(sim::Co& co, Node& node) {
 
 void Drain::wait_change(sim::Co& co, BlockLayer& layer) { layer.drain_waiters_.wait(co); }
 
-void Drain::kick(BlockLayer& layer) { layer.drain_waiters_.wake_all(); }
+void Drain::kick(BlockLayer& layer) {
+    static constexpr sim::Place waiters = sim::Place::named("waiters for drained sections", "");
+    layer.world().touch(waiters,
+                        layer.drain_waiters_.empty() ? sim::Access::read : sim::Access::write);
+    layer.drain_waiters_.wake_all();
+}
 
 bool Drain::busy(const Node& first) {
     const std::uint64_t mark = first.layer().graph().next_mark();

@@ -101,8 +101,7 @@ void Node::disinherit(Node& child) const {
 }
 
 void Node::became_idle() {
-    if (!layer_.drain_waiters_.empty() && !sim::mutant<"drain: nobody is told of the end">())
-        layer_.drain_waiters_.wake_all();
+    if (!sim::mutant<"drain: nobody is told of the end">()) Drain::kick(layer_);
 }
 
 NodeRef::NodeRef(Node* node) : node_(node) {

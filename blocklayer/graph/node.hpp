@@ -20,6 +20,7 @@
 #include "blocklayer/graph/graph_mod.hpp"
 #include "blocklayer/requests/tracked.hpp"
 #include "sim/check.hpp"
+#include "sim/place.hpp"
 #include "sim/sync.hpp"
 #include "sim/trace.hpp"
 
@@ -68,6 +69,12 @@ public:
     const Limits& limits() const { return limits_; }
     sim::Thread& thread() const { return *thread_; }
     sim::Subject subject() const { return subject_; }
+    // Where requests are while they are in it. Anywhere, unless its driver keeps to itself.
+    sim::Place place() const { return place_; }
+    // The driver's requests touch nothing but the node, and others through its edges.
+    void keeps_to_itself() { place_ = sim::Place::named("node", name_); }
+    // And what is behind the node, which others may reach without it.
+    void keeps_to(sim::Place place) { place_ = place; }
     // Options as given, with children as the reference keeps them; for reopen and queries.
     const Value& options() const { return options_; }
     const std::string& filename() const { return filename_; }
@@ -136,6 +143,7 @@ private:
     std::uint64_t length_ = 0;
     sim::Thread* thread_;
     sim::Subject subject_;
+    sim::Place place_;
     Value options_;
     std::string filename_;
     std::vector<Edge*> parents_;

@@ -67,6 +67,7 @@ Status Mirror::insert_filter(sim::Co& co, Node& source) {
     flags.discard_unmap = true;
     filter_ = TRY(make_filter(options_.filter_node_name, MirrorTop::driver_spec(),
                               std::move(driver), flags, source));
+    filter_->keeps_to_itself();
     source_ = NodeRef(&source);
     const DrainedSection drained(co, source);
     TRY(layer().graph().append(*filter_, source, "backing", role_filtered));

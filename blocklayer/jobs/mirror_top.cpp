@@ -42,6 +42,7 @@ IoStatus MirrorTop::read(sim::Co& co, std::uint64_t offset, sim::IoView into, Re
 IoStatus MirrorTop::write(sim::Co& co, std::uint64_t offset, sim::IoView from,
                           RequestFlags flags) {
     if (job_ == nullptr || !job_->write_blocking()) return below().write(co, offset, from, flags);
+    const sim::World::Within anywhere(co, sim::Place());
     // The guest's memory may change meanwhile: both get the same bytes.
     TRY(memory_for(below().child(), "a copy of a write"));
     std::vector<std::byte> bytes(from.size());
@@ -54,19 +55,20 @@ IoStatus MirrorTop::write(sim::Co& co, std::uint64_t offset, sim::IoView from,
 
 IoStatus MirrorTop::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                                  RequestFlags flags) {
-    if (job_ != nullptr && job_->write_blocking())
-        return job_->change_both(
-            co, Mirror::Change::zero, offset, length, {},
-            [&](sim::Co& inner) { return below().write_zeroes(inner, offset, length, flags); });
-    return below().write_zeroes(co, offset, length, flags);
+    if (job_ == nullptr || !job_->write_blocking())
+        return below().write_zeroes(co, offset, length, flags);
+    const sim::World::Within anywhere(co, sim::Place());
+    return job_->change_both(
+        co, Mirror::Change::zero, offset, length, {},
+        [&](sim::Co& inner) { return below().write_zeroes(inner, offset, length, flags); });
 }
 
 IoStatus MirrorTop::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
-    if (job_ != nullptr && job_->write_blocking())
-        return job_->change_both(
-            co, Mirror::Change::discard, offset, length, {},
-            [&](sim::Co& inner) { return below().discard(inner, offset, length); });
-    return below().discard(co, offset, length);
+    if (job_ == nullptr || !job_->write_blocking()) return below().discard(co, offset, length);
+    const sim::World::Within anywhere(co, sim::Place());
+    return job_->change_both(
+        co, Mirror::Change::discard, offset, length, {},
+        [&](sim::Co& inner) { return below().discard(inner, offset, length); });
 }
 
 IoResult<std::uint64_t> MirrorTop::length(sim::Co&) { return below().child().length(); }

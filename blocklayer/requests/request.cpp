@@ -167,7 +167,11 @@ void RequestLayer::set_length(Node& node, std::uint64_t length) {
     node.length_ = length;
     for (const auto& bitmap : node.dirty_bitmaps_) bitmap->resize(length);
     const std::vector<Edge*> users = node.parents_;
-    for (Edge* user : users) user->parent().child_resized(*user);
+    for (Edge* user : users) {
+        const Node* above = user->parent().as_node();
+        node.layer().world().touch(above != nullptr ? above->place() : sim::Place());
+        user->parent().child_resized(*user);
+    }
 }
 
 void RequestLayer::end_change(Node& node, std::uint64_t offset, std::uint64_t length,

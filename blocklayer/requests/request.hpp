@@ -16,13 +16,15 @@
 #include "blocklayer/requests/tracked.hpp"
 #include "sim/co.hpp"
 #include "sim/io_view.hpp"
+#include "sim/world.hpp"
 
 namespace blocklayer {
 
-// Counts one request on its node for the length of a scope.
+// One request is in its node, and counts there, for the length of a scope.
 class RequestScope {
 public:
-    RequestScope(const sim::Co& co, Node& node) : node_(node), fiber_(co.fiber().id) {
+    RequestScope(const sim::Co& co, Node& node)
+        : within_(co, node.place()), node_(node), fiber_(co.fiber().id) {
         if (node.drained()) [[unlikely]]
             Drain::check_request(co, node);
         node.begin_request();
@@ -37,6 +39,7 @@ public:
     }
 
 private:
+    const sim::World::Within within_;
     Node& node_;
     const std::uint64_t fiber_;
 };

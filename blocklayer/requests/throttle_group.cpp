@@ -28,6 +28,7 @@ ThrottleMemberQueue::~ThrottleMemberQueue() {
 
 void ThrottleMemberQueue::pass(sim::Co& co, Direction direction, std::uint64_t bytes) {
     if (suspended_ > 0 || !group_.limits_.any()) return;
+    const sim::World::Within anywhere(co, sim::Place());  // the group is of many nodes
     ThrottleGroup::Turn& turn = group_.turn_of(direction);
     if (turn.waiting == 0 && group_.buckets_.wait(group_.limits_, direction, co.world().now()) ==
                                  sim::nanoseconds(0)) {

@@ -91,8 +91,10 @@ private:
 }  // namespace
 
 void start_load(Rig& rig, const std::string& id, unsigned process, LoadOptions options) {
-    rig.spawn("guest load",
-              [load = Load(rig, id, process, options)](sim::Co& co) mutable { load.run(co); });
+    rig.spawn(
+        "guest load",
+        [load = Load(rig, id, process, options)](sim::Co& co) mutable { load.run(co); },
+        sim::Place::named("guest process", fmt::format("{} {}", id, process)));
 }
 
 }  // namespace hwmodels::campaign

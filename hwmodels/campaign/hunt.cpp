@@ -20,7 +20,8 @@ sim::explore::Trial trial_of(const Workload& workload) {
                                      .signature = signature_of(verdict.failure),
                                      .text = std::move(verdict.failure),
                                      .digest = verdict.digest,
-                                     .events = verdict.events};
+                                     .events = verdict.events,
+                                     .end = std::move(verdict.end)};
     };
 }
 

@@ -10,6 +10,7 @@
 #include "blocklayer/drivers/driver.hpp"
 #include "blocklayer/graph/drain.hpp"
 #include "blocklayer/jobs/job.hpp"
+#include "blocklayer/json_text.hpp"
 #include "blocklayer/monitor/command.hpp"
 #include "hwmodels/guest/open_disk.hpp"
 #include "sim/arena.hpp"
@@ -113,8 +114,10 @@ guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::str
     }
     auto& disk = disks_[id];
     disk = std::make_unique<guest::CheckedDisk>(*std::move(opened), oracle);
-    if (const PciFunction* function = guest::pci_function_of(*machine->find_device(id)))
+    if (const PciFunction* function = guest::pci_function_of(*machine->find_device(id))) {
         hotplug_->add_disk(function->devfn >> 3, disk->disk());
+        disk->keeps_to(function->place());
+    }
     if (const Value* cache = arguments_given.find("write-cache");
         cache != nullptr && *cache == Value("off"))
         disk->set_write_through();
@@ -186,6 +189,21 @@ bool Rig::wait_job(sim::Co& co, const std::string& id, const char* status) {
 void Rig::finish(sim::Co& co) {
     for (std::size_t i = 0; i < fibers_.size(); ++i) fibers_[i].join(co);
     fibers_.clear();
+}
+
+std::string Rig::end() const {
+    std::string text;
+    for (const auto& [path, image] : store.snapshot()) {
+        std::vector<std::byte> bytes(image.size());
+        image.read(0, bytes);
+        text += fmt::format("{}: {} bytes, {:x}\n", path, bytes.size(),
+                            sim::hash_text({reinterpret_cast<const char*>(bytes.data()),
+                                            bytes.size()}));
+    }
+    for (const blocklayer::QmpEvent& event : events)
+        text += fmt::format("{} {}\n", event.name, blocklayer::to_json(event.data));
+    for (const auto& [client, what] : seen) text += fmt::format("{} saw {}\n", client, what);
+    return text;
 }
 
 bool Rig::finished() const {

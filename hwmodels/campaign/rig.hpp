@@ -71,10 +71,11 @@ public:
     // From here on operations of the file may take 2 ms, at most so many (see arm).
     void slow(const std::string& file, unsigned most);
 
-    // A fiber of the workload; finish() waits for all of them.
+    // A fiber of the workload; finish() waits for all of them. In a place: it touches nothing but
+    // what is its own, and disks.
     template <class Body>
-    void spawn(sim::Label label, Body&& body) {
-        fibers_.push_back(world.spawn(machine->cpu(), label, std::forward<Body>(body)));
+    void spawn(sim::Label label, Body&& body, sim::Place place = {}) {
+        fibers_.push_back(world.spawn(machine->cpu(), label, std::forward<Body>(body)).in(place));
     }
     void finish(sim::Co& co);
     bool finished() const;
@@ -102,6 +103,11 @@ public:
     void cut_power_and_verify(sim::Co& co);
     bool power_is_off() const { return power_is_off_; }
     bool errors_injected = false;  // then clusters may be left over
+    // What each client of the workload has seen, besides events.
+    std::map<std::string, std::string> seen;
+    // All that can be seen of how a run ended: files, events in their order, what clients saw. Not
+    // what only counts or numbers things.
+    std::string end() const;
 
     [[noreturn]] static void fail(const std::string& what);
 

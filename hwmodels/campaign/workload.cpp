@@ -54,6 +54,7 @@ void run(const Workload& workload, Rig& rig, std::uint64_t seed,
     verdict.digest = rig.world.trace().digest();
     verdict.events = rig.world.events_run();
     verdict.choices = rig.world.choices();
+    if (workload.compared) verdict.end = rig.end();
 }
 
 // A workload's world after its preparation, in an arena of its own.

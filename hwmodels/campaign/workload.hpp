@@ -22,6 +22,7 @@ struct Workload {
     // What every run begins with: done in order, asking neither schedule nor seed for anything, so
     // it is done once and runs go on from there (see checkpoint.hpp). nullptr: nothing.
     void (*prepare)(Rig& rig, sim::Co& co) = nullptr;
+    bool compared = false;  // its runs give their ends
 };
 
 class WorkloadRegistration {
@@ -37,6 +38,7 @@ struct Verdict {
     std::uint64_t digest = 0;
     std::uint64_t events = 0;
     std::vector<sim::Choice> choices;  // recorded when asked for
+    std::string end;                   // see Rig::end(); only of workloads that are compared
     bool right() const { return failure.empty(); }
 };
 

@@ -5,7 +5,27 @@
 
 namespace hwmodels::guest {
 
+// A request is where the driver is; at its beginning and its end the oracle hears of it.
+class CheckedDisk::Request {
+public:
+    Request(const sim::Co& co, const CheckedDisk& disk)
+        : world_(co.world()),
+          within_(co, disk.place_),
+          contents_(disk.oracle_ != nullptr ? disk.oracle_->place() : disk.place_) {
+        world_.touch(contents_);
+    }
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+    ~Request() { world_.touch(contents_); }
+
+private:
+    sim::World& world_;
+    const sim::World::Within within_;
+    const sim::Place contents_;
+};
+
 sim::IoStatus CheckedDisk::read(sim::Co& co, std::uint64_t offset, std::span<std::byte> into) {
+    const Request request(co, *this);
     if (oracle_ == nullptr) return disk_->read(co, offset, into);
     const std::shared_ptr<ContentOracle> oracle = oracle_;  // the disk may go meanwhile
     const ContentOracle::Moment begun = oracle->begin_read();
@@ -21,6 +41,7 @@ sim::IoStatus CheckedDisk::read(sim::Co& co, std::uint64_t offset, std::span<std
 
 sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
                                  std::span<const std::byte> from) {
+    const Request request(co, *this);
     if (oracle_ == nullptr) return disk_->write(co, offset, from);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_write(offset, from);
@@ -32,6 +53,7 @@ sim::IoStatus CheckedDisk::write(sim::Co& co, std::uint64_t offset,
 }
 
 sim::IoStatus CheckedDisk::flush(sim::Co& co) {
+    const Request request(co, *this);
     if (oracle_ == nullptr) return disk_->flush(co);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_flush();
@@ -41,6 +63,7 @@ sim::IoStatus CheckedDisk::flush(sim::Co& co) {
 }
 
 sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) {
+    const Request request(co, *this);
     if (oracle_ == nullptr) return disk_->discard(co, offset, length);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);
@@ -51,6 +74,7 @@ sim::IoStatus CheckedDisk::discard(sim::Co& co, std::uint64_t offset, std::uint6
 
 sim::IoStatus CheckedDisk::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                                         bool may_unmap) {
+    const Request request(co, *this);
     if (oracle_ == nullptr) return disk_->write_zeroes(co, offset, length, may_unmap);
     const std::shared_ptr<ContentOracle> oracle = oracle_;
     const ContentOracle::Moment begun = oracle->begin_zeroes(offset, length);

@@ -8,6 +8,7 @@
 
 #include "hwmodels/guest/content_oracle.hpp"
 #include "hwmodels/guest/disk.hpp"
+#include "sim/world.hpp"
 
 namespace hwmodels::guest {
 
@@ -18,6 +19,8 @@ public:
         : disk_(std::move(disk)), oracle_(std::move(oracle)) {}
     // The disk has no volatile cache: an acknowledged write is on the medium.
     void set_write_through() { write_through_ = true; }
+    // Where its driver is: its requests touch nothing else above the disk.
+    void keeps_to(sim::Place place) { place_ = place; }
 
     std::uint64_t length() const override { return disk_->length(); }
     std::uint32_t block_size() const override { return disk_->block_size(); }
@@ -37,8 +40,11 @@ public:
     const std::shared_ptr<ContentOracle>& shared_oracle() const { return oracle_; }
 
 private:
+    class Request;
+
     std::unique_ptr<GuestDisk> disk_;
     std::shared_ptr<ContentOracle> oracle_;
+    sim::Place place_;
     bool write_through_ = false;
 };
 

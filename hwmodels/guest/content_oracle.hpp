@@ -17,6 +17,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/place.hpp"
+
 namespace hwmodels::guest {
 
 class ContentOracle {
@@ -26,7 +28,9 @@ public:
     using Moment = std::uint64_t;
 
     // What was there before is not known and is learned from the first read.
-    explicit ContentOracle(std::string name) : name_(std::move(name)) {}
+    explicit ContentOracle(std::string name)
+        : name_(std::move(name)), place_(sim::Place::named("contents of a disk", name_)) {}
+    sim::Place place() const { return place_; }
 
     Moment begin_write(std::uint64_t offset, std::span<const std::byte> data);
     Moment begin_zeroes(std::uint64_t offset, std::uint64_t length);
@@ -71,6 +75,7 @@ private:
     void forget_read(Moment begun);
 
     std::string name_;
+    sim::Place place_;
     std::vector<std::unique_ptr<Page>> pages_;
     std::vector<Moment> reads_;  // under way, oldest first
     Moment now_ = 1;

@@ -17,7 +17,11 @@ class GuestHeap {
 public:
     static constexpr std::uint64_t first = 1 << 20, align = 64;
 
-    explicit GuestHeap(const GuestMemory& memory) : free_{{first, memory.size() - first}} {}
+    explicit GuestHeap(const GuestMemory& memory) : GuestHeap(first, memory.size() - first) {}
+    // Within a block of another one.
+    GuestHeap(GuestAddress begin, std::uint64_t size) {
+        if (size > 0) free_.push_back({begin, size});
+    }
 
     // 0: no memory is left. Aligned to 4096 when that large, else to 64.
     GuestAddress take(std::uint64_t bytes) {

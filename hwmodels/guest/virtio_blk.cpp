@@ -50,13 +50,17 @@ Result<std::unique_ptr<VirtioBlk>> VirtioBlk::attach(sim::Co& co, Machine& machi
 }
 
 VirtioBlk::VirtioBlk(std::unique_ptr<VirtioPciDriver> driver, const BlkOptions& options)
-    : driver_(std::move(driver)), options_(options) {}
+    : driver_(std::move(driver)),
+      buffers_at_(heap_of(driver_->machine()).take(buffer_bytes)),
+      buffers_(buffers_at_, buffers_at_ == 0 ? 0 : buffer_bytes),
+      options_(options) {}
 
 VirtioBlk::~VirtioBlk() {
     // The rings' memory is about to be used for something else: the device must not see them.
     if (!gone_ && driver_->queue_count() > 0)
         driver_->write_common(virtio_pci::device_status, 1, 0);
     drop_queues();
+    if (buffers_at_ != 0) heap_of(driver_->machine()).give_back(buffers_at_);
 }
 
 Status VirtioBlk::start(sim::Co& co) {
@@ -145,6 +149,7 @@ bool VirtioBlk::submit(std::size_t index, BlkOp op, std::uint64_t offset, GuestA
 
 void VirtioBlk::on_interrupt(std::size_t index) {
     if (index >= queues_.size()) return;
+    if (handler_) driver_->machine().world().touch(sim::Place());
     Queue& queue = *queues_[index];
     driver_->ring(index).poll([&](std::uint16_t number, std::uint32_t) {
         Slot& slot = queue.slots[number];
@@ -190,7 +195,7 @@ IoStatus VirtioBlk::request(sim::Co& co, BlkOp op, std::uint64_t offset, GuestAd
 IoStatus VirtioBlk::read(sim::Co& co, std::uint64_t offset, std::span<std::byte> into) {
     while (!into.empty()) {
         const std::size_t part = std::min<std::uint64_t>(into.size(), options_.request_bytes_max);
-        const Bounce bounce(driver_->machine(), part);
+        const Bounce bounce(driver_->machine(), &buffers_, part);
         if (bounce.bytes() == nullptr) return Unexpected(Errno::no_memory);
         TRY(request(co, BlkOp::read, offset, bounce.address(), static_cast<std::uint32_t>(part)));
         std::memcpy(into.data(), bounce.bytes(), part);
@@ -203,7 +208,7 @@ IoStatus VirtioBlk::read(sim::Co& co, std::uint64_t offset, std::span<std::byte>
 IoStatus VirtioBlk::write(sim::Co& co, std::uint64_t offset, std::span<const std::byte> from) {
     while (!from.empty()) {
         const std::size_t part = std::min<std::uint64_t>(from.size(), options_.request_bytes_max);
-        const Bounce bounce(driver_->machine(), part);
+        const Bounce bounce(driver_->machine(), &buffers_, part);
         if (bounce.bytes() == nullptr) return Unexpected(Errno::no_memory);
         std::memcpy(bounce.bytes(), from.data(), part);
         TRY(request(co, BlkOp::write, offset, bounce.address(), static_cast<std::uint32_t>(part)));
@@ -221,7 +226,7 @@ IoStatus VirtioBlk::range_request(sim::Co& co, BlkOp op, std::uint64_t offset, s
     while (length > 0) {
         if (gone_) return Unexpected(Errno::no_medium);
         const std::uint64_t part = std::min(length, std::max(limit, sector));
-        const Bounce bounce(driver_->machine(), range_bytes);
+        const Bounce bounce(driver_->machine(), &buffers_, range_bytes);
         if (bounce.bytes() == nullptr) return Unexpected(Errno::no_memory);
         store(bounce.bytes(), offset / sector);
         store(bounce.bytes() + 8, static_cast<std::uint32_t>(part / sector));
@@ -243,7 +248,7 @@ IoStatus VirtioBlk::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_
 }
 
 sim::IoResult<std::string> VirtioBlk::serial(sim::Co& co) {
-    const Bounce bounce(driver_->machine(), serial_bytes);
+    const Bounce bounce(driver_->machine(), &buffers_, serial_bytes);
     if (bounce.bytes() == nullptr) return Unexpected(Errno::no_memory);
     TRY(request(co, BlkOp::get_id, 0, bounce.address(), serial_bytes));
     const char* text = reinterpret_cast<const char*>(bounce.bytes());

@@ -111,7 +111,12 @@ private:
                                 std::uint32_t flags);
     void fail_all(sim::Errno error);
 
+    // Buffers of its own: who uses another disk does not see which of them are taken.
+    static constexpr std::uint64_t buffer_bytes = 4096;
+
     std::unique_ptr<VirtioPciDriver> driver_;
+    const GuestAddress buffers_at_;  // 0: none
+    GuestHeap buffers_;
     BlkOptions options_;
     std::vector<std::unique_ptr<Queue>> queues_;
     Handler handler_;

@@ -36,6 +36,7 @@ Result<std::unique_ptr<VirtioPciDriver>> VirtioPciDriver::probe(Machine& machine
     function->config_write(pci_config::command, 2,
                            read(pci_config::command, 2) | pci_config::command_master);
     std::unique_ptr<VirtioPciDriver> driver(new VirtioPciDriver(machine));
+    driver->place_ = function->place();
     driver->pci_device_ = static_cast<std::uint16_t>(read(pci_config::device_id, 2));
     int left = 48;  // a list of capabilities is no longer than this
     for (std::uint32_t at = read(pci_config::capabilities, 1); at != 0 && left > 0;
@@ -173,7 +174,7 @@ Status VirtioPciDriver::setup_queue(std::size_t index, std::uint16_t size_max,
     queue.ring = std::make_unique<Ring>(machine_.memory(), heap_of(machine_), size,
                                         (features_ & virtio::feature_event_index) != 0,
                                         (features_ & virtio::feature_indirect) != 0);
-    queue.vector = machine_.interrupts().allocate_vector(std::move(on_interrupt));
+    queue.vector = machine_.interrupts().allocate_vector(std::move(on_interrupt), place_);
     queue.has_vector = true;
     const auto entry = static_cast<std::uint32_t>(index + 1);
     write_msix(entry, queue.vector);

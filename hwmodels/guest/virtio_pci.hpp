@@ -29,7 +29,8 @@ public:
     blocklayer::Status negotiate(sim::Co& co, std::uint64_t features);
     std::uint64_t features() const { return features_; }
     std::size_t queue_count() const;
-    // Sets queue `index` up; `on_interrupt` runs when the device used buffers.
+    // Sets queue `index` up; `on_interrupt` runs when the device used buffers, and touches nothing
+    // but the driver.
     blocklayer::Status setup_queue(std::size_t index, std::uint16_t size_max,
                                    std::function<void()> on_interrupt);
     void set_config_handler(std::function<void()> handler);
@@ -64,6 +65,7 @@ private:
     void free_vectors();
 
     Machine& machine_;
+    sim::Place place_;  // the function's
     std::uint16_t pci_device_ = 0;
     std::uint64_t common_ = 0, notify_ = 0, device_ = 0, msix_table_ = 0;
     std::uint32_t notify_multiplier_ = 0, msix_capability_ = 0;

@@ -18,7 +18,7 @@ Interrupts::Interrupts(sim::World& world, sim::Thread& cpu) : world_(world), cpu
         lines_.push_back(std::make_unique<Line>(*this, number));
 }
 
-MsiMessage Interrupts::allocate_vector(std::function<void()> handler) {
+MsiMessage Interrupts::allocate_vector(std::function<void()> handler, sim::Place place) {
     std::uint32_t number = 0;
     while (number < vectors_.size() && vectors_[number]->used) ++number;
     if (number == vectors_.size()) vectors_.push_back(std::make_unique<Vector>(*this, number));
@@ -26,6 +26,7 @@ MsiMessage Interrupts::allocate_vector(std::function<void()> handler) {
     vector.used = true;
     vector.pending = false;
     vector.handler = std::move(handler);
+    vector.event.place = place;
     return {msi_base, number};
 }
 
@@ -51,6 +52,7 @@ void Interrupts::remove_line_handler(std::uint32_t line, std::uint64_t handle) {
 void Interrupts::deliver(const MsiMessage& message) {
     if (message.address != msi_base || message.data >= vectors_.size()) return;
     Vector& vector = *vectors_[message.data];
+    world_.touch(vector.event.place);
     if (!vector.used || vector.pending) return;
     vector.pending = true;
     if (running_) vector.event.post();
@@ -65,6 +67,7 @@ void Interrupts::run_vector(std::uint32_t number) {
 
 void Interrupts::set_line(std::uint32_t line, std::uint64_t device, bool high) {
     EXPECTS(line < lines_max);
+    world_.touch(sim::Place());
     auto& holders = lines_[line]->high;
     const auto at = std::find(holders.begin(), holders.end(), device);
     if (high && at == holders.end()) {

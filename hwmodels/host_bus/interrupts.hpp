@@ -30,8 +30,9 @@ public:
     Interrupts(const Interrupts&) = delete;
     Interrupts& operator=(const Interrupts&) = delete;
 
-    // Guest side: a vector with its handler; nullptr as handler: taken but ignored.
-    MsiMessage allocate_vector(std::function<void()> handler);
+    // Guest side: a vector with its handler, which runs there; nullptr as handler: taken but
+    // ignored.
+    MsiMessage allocate_vector(std::function<void()> handler, sim::Place place = {});
     void free_vector(const MsiMessage& message);
     // Handlers of a level line run as long as it is high after the last of them returned.
     std::uint64_t add_line_handler(std::uint32_t line, std::function<void()> handler);

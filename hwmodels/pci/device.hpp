@@ -59,6 +59,8 @@ public:
     const PciIds& ids() const { return ids_; }
     int devfn = -1;         // set by the bus
     std::string device_id;  // id given by the user, for query-pci
+    // Where its registers, its rings and its driver are.
+    sim::Place place() const { return sim::Place::named("PCI function", std::to_string(devfn)); }
 
     std::uint32_t config_read(std::uint32_t offset, std::uint32_t size) const;
     void config_write(std::uint32_t offset, std::uint32_t size, std::uint32_t value);

@@ -177,6 +177,7 @@ Status VirtioBlk::realize(sim::Co& co) {
                .sectors = static_cast<std::uint8_t>(number("secs"))};
     add_queues(p.number("num-queues"), static_cast<std::uint16_t>(p.number("queue-size")),
                drive_.backend()->thread());
+    keeps_to_itself();
     return {};
 }
 
@@ -331,8 +332,12 @@ bool VirtioBlk::parse(Request& request) {
 void VirtioBlk::start(Request& request) {
     begin_request();
     drive_.backend()->announce();
-    host().machine().world().spawn(thread(), "virtio-blk request",
-                                   [this, &request](sim::Co& co) { serve(co, request); });
+    host()
+        .machine()
+        .world()
+        .spawn(thread(), "virtio-blk request",
+               [this, &request](sim::Co& co) { serve(co, request); })
+        .in(place());
 }
 
 void VirtioBlk::serve(sim::Co& co, Request& request) {

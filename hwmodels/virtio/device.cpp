@@ -27,6 +27,11 @@ void VirtioDevice::add_queues(std::size_t count, std::uint16_t size, sim::Thread
     if (stopped_) pause();
 }
 
+void VirtioDevice::keeps_to_itself() {
+    place_ = transport_.place();
+    for (const auto& queue : queues_) queue->doorbell.place = place_;
+}
+
 void VirtioDevice::run_state_changed(bool running) {
     if (running == !stopped_) return;
     stopped_ = !running;

@@ -36,6 +36,7 @@ class VirtioTransport {
 public:
     virtual ~VirtioTransport() = default;
     virtual void interrupt(std::uint16_t vector, std::uint8_t reason) = 0;
+    virtual sim::Place place() const = 0;
 };
 
 class VirtioDevice {
@@ -84,6 +85,10 @@ public:
     Device& host() const { return host_; }
 
 protected:
+    // The model's requests touch nothing but the device, what its driver shares with it, and nodes
+    // through its backend.
+    void keeps_to_itself();
+    sim::Place place() const { return place_; }
     // Handles what is in the queue; called in an event of the device's thread.
     virtual void on_notify(std::size_t index) = 0;
     virtual void on_reset() {}
@@ -123,6 +128,7 @@ private:
     Device& host_;
     VirtioTransport& transport_;
     sim::Thread* thread_ = nullptr;
+    sim::Place place_;
     std::vector<std::unique_ptr<Queue>> queues_;
     std::vector<std::byte> config_;
     sim::WaitQueue idle_{"device's requests"};

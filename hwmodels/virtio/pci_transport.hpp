@@ -62,6 +62,7 @@ public:
 
 private:
     void interrupt(std::uint16_t vector, std::uint8_t reason) override;
+    sim::Place place() const override { return PciFunction::place(); }
     std::uint64_t common_read(std::uint64_t offset);
     void common_write(std::uint64_t offset, std::uint32_t size, std::uint64_t value);
     void add_region(std::uint8_t kind, std::uint64_t offset);

@@ -28,6 +28,8 @@ struct Verdict {
     std::string text;       // for people
     std::uint64_t digest = 0;
     std::uint64_t events = 0;
+    // What can be seen of how it ended, for those who compare runs: equal for equal ends.
+    std::string end = {};
 };
 
 using Trial = std::function<Verdict(Attempt)>;

@@ -47,8 +47,8 @@ private:
 
 class Walk final : public Schedule, StepWatcher {
 public:
-    Walk(const Prefix& prefix, Reduce reduce, Path& path)
-        : prefix_(prefix), reduce_(reduce), path_(path) {}
+    Walk(const Prefix& prefix, Reduce reduce, Path& path, const Course* course = nullptr)
+        : prefix_(prefix), reduce_(reduce), path_(path), course_(course) {}
 
     std::uint32_t choose(std::uint32_t n, Label) override { return answer(ChoiceKind::value, n); }
     std::uint32_t fault(std::uint32_t n, Label) override { return answer(ChoiceKind::fault, n); }
@@ -63,7 +63,9 @@ public:
         for (const Event event : ready_)
             if (sleeps(event)) asleep_here_.push_back(event);
         std::uint32_t k = 0;
-        if (const Departure* told = departure()) {
+        if (course_ != nullptr) {
+            k = place_of_next();
+        } else if (const Departure* told = departure()) {
             k = told->k < n ? told->k : 0;
             tried_ = told->before;
         } else if (asleep_here_.size() == n) {
@@ -80,6 +82,7 @@ public:
 
     void begins(const Step& step) override {
         Ran ran{.event = names_.of(step.id, step.turn),
+                .label = step.label,
                 .after = Ran::none,
                 .readied_by = Ran::none,
                 .choice = std::exchange(picked_, Ran::none),
@@ -138,13 +141,19 @@ private:
     // What a step does that asks something is more than one thing: it commutes with nothing.
     std::uint32_t answer(ChoiceKind kind, std::uint32_t n) {
         const Departure* told = departure();
-        const std::uint32_t k = told != nullptr && told->k < n ? told->k : 0;
+        if (kind == ChoiceKind::operation) {  // they are there to be done
+            path_.points.push_back({kind, n, 0});
+            return 0;
+        }
+        std::uint32_t k = told != nullptr ? told->k : 0;
+        if (course_ != nullptr && answered_ < course_->answers.size())
+            k = course_->answers[answered_++];
+        if (k >= n) k = 0;
         path_.points.push_back({kind, n, k});
         if (departing_ && running_) {
             path_.departed = path_.steps.size() - 1;
             departing_ = false;
         }
-        if (kind == ChoiceKind::operation) return k;
         asked_ = true;
         if (!running_) left();
         return k;
@@ -159,6 +168,16 @@ private:
         touched.erase(std::unique(touched.begin(), touched.end(), same), touched.end());
     }
 
+    // Among the ready ones, the next of the course.
+    std::uint32_t place_of_next() {
+        const std::size_t next = path_.steps.size();
+        const auto at = next < course_->events.size()
+                            ? std::find(ready_.begin(), ready_.end(), course_->events[next])
+                            : ready_.end();
+        if (at == ready_.end()) path_.lost = true;
+        return path_.lost ? 0 : static_cast<std::uint32_t>(at - ready_.begin());
+    }
+
     bool sleeps(Event event) const {
         return std::any_of(asleep_.begin(), asleep_.end(),
                            [&](const Tried& s) { return s.event == event; });
@@ -171,6 +190,8 @@ private:
     const Prefix& prefix_;
     const Reduce reduce_;
     Path& path_;
+    const Course* course_;  // nullptr: none
+    std::size_t answered_ = 0;
     Names names_;
     std::vector<Tried> asleep_, tried_;
     std::vector<Event> ready_, asleep_here_;         // at the last order choice
@@ -186,6 +207,20 @@ private:
 
 std::unique_ptr<Schedule> walk(const Prefix& prefix, Reduce reduce, Path& path) {
     return std::make_unique<Walk>(prefix, reduce, path);
+}
+
+Course course_of(const Path& path) {
+    Course course;
+    for (const Ran& ran : path.steps) course.events.push_back(ran.event);
+    for (const Point& point : path.points)
+        if (point.kind != ChoiceKind::order && point.kind != ChoiceKind::operation)
+            course.answers.push_back(point.k);
+    return course;
+}
+
+std::unique_ptr<Schedule> follow(const Course& course, Path& path) {
+    static const Prefix nothing;
+    return std::make_unique<Walk>(nothing, Reduce::no, path, &course);
 }
 
 }  // namespace sim::explore

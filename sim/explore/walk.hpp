@@ -51,6 +51,7 @@ struct Point {
 struct Ran {
     static constexpr std::uint32_t none = UINT32_MAX;
     Event event;
+    Label label;
     std::uint32_t after;        // its runnable's step before this one, or none
     std::uint32_t readied_by;   // the step that made it ready, or none
     std::uint32_t choice;       // the order choice that picked it, or none: it was alone
@@ -66,10 +67,19 @@ struct Path {
     // From this step on it is equal to a run elsewhere.
     std::size_t redundant_from = SIZE_MAX;
     std::size_t departed = 0;  // the step of the last departure; all before it are another run's
+    bool lost = false;         // it could not go the course
 };
 
 // Reduce::no: nothing is ever asleep.
 enum class Reduce : bool { no, yes };
 std::unique_ptr<Schedule> walk(const Prefix& prefix, Reduce reduce, Path& path);
+
+// A whole run by the names of its events, and its other answers.
+struct Course {
+    std::vector<Event> events;
+    std::vector<std::uint32_t> answers;
+};
+Course course_of(const Path& path);
+std::unique_ptr<Schedule> follow(const Course& course, Path& path);
 
 }  // namespace sim::explore

@@ -62,6 +62,7 @@ public:
         const RoleSet role = window_.given ? Role::data | Role::primary : role_filtered;
         file_ = TRY(context.open_child(co, "file", role));
         TRY(check_window(window_, file_->child().length()));
+        node().keeps_to_itself();
         if (!window_.given) context.set_filename(file_->child().filename());
         return {};
     }

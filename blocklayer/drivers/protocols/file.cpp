@@ -89,6 +89,7 @@ public:
         if (!opened) return failure(open_failure(filename_, opened.error()), opened.error());
         file_ = std::move(*opened);
         context.set_filename(shown_filename());
+        node().keeps_to(sim::Place::named("host file", filename_));
         return {};
     }
 

@@ -22,6 +22,7 @@ public:
         size_ = static_cast<std::uint64_t>(size);
         latency_ = sim::nanoseconds(latency_ns);
         read_zeroes_ = options.get_bool("read-zeroes", false);
+        node().keeps_to_itself();
         const bool plain = !options.has("size") && !options.has("latency-ns") &&
                            !options.has("read-zeroes");
         if (plain) context.set_filename(context.node().spec().name + "://");

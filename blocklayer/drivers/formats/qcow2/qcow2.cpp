@@ -34,6 +34,7 @@ public:
         context.set_filename(file->child().filename());
         TRY(context.open_backing(co, image_->header.backing_file, image_->header.backing_format));
         if (context.writable() && image_->header.dirty()) TRY(repair_dirty(co));
+        node().keeps_to_itself();
         return {};
     }
 
