@@ -22,14 +22,6 @@ public:
         const std::vector<std::byte> data(length, static_cast<std::byte>(number_ + 1));
         note("write", rig_.disk(disk_).write(co, offset, data));
     }
-    void flush(sim::Co& co) const { note("flush", rig_.disk(disk_).flush(co)); }
-    void read(sim::Co& co, std::uint64_t offset, std::uint64_t length) const {
-        std::vector<std::byte> data(length);
-        note("read", rig_.disk(disk_).read(co, offset, data));
-        std::string& seen = rig_.seen[name()];
-        for (std::uint64_t at = 0; at < length; at += sector)
-            seen += fmt::format(" {:x}", std::to_integer<unsigned>(data[at]));
-    }
     std::string name() const { return fmt::format("process {} of {}", number_, disk_); }
 
 private:
@@ -51,10 +43,13 @@ void guest(Rig& rig, const char* disk, unsigned number, Body body) {
         sim::Place::named("guest process", process.name()));
 }
 
-void raw_disk(Rig& rig, sim::Co& co, const std::string& name, const char* model = "virtio-blk-pci") {
+// What plugging in leaves to do is done.
+void settle(sim::Co& co) { co.sleep(sim::milliseconds(1)); }
+
+void raw_disk(Rig& rig, sim::Co& co, const std::string& name) {
     rig.image({.file = name + ".img", .format = "raw", .size = 4 * KiB, .filled = 1});
     rig.add_node(co, name, "raw", name + ".img", Value::dict({{"discard", "unmap"}}));
-    rig.plug(co, "d-" + name, model, name, Value::dict({{"queue-size", 4}}));
+    rig.plug(co, "d-" + name, "virtio-blk-pci", name, Value::dict({{"queue-size", 4}}));
 }
 
 void overlay(Rig& rig, sim::Co& co) {
@@ -64,6 +59,7 @@ void overlay(Rig& rig, sim::Co& co) {
     rig.add_node(co, "over", "qcow2", "over.img",
                  Value::dict({{"backing", "base"}, {"discard", "unmap"}}));
     rig.plug(co, "d-over", "virtio-blk-pci", "over", Value::dict({{"queue-size", 4}}));
+    settle(co);
 }
 
 // What a client of QMP is told; a refusal is an answer as good as any.
@@ -75,9 +71,13 @@ void ask(Rig& rig, sim::Co& co, const char* client, std::string_view command, Va
 void two_disks(Rig& rig, sim::Co& co) {
     raw_disk(rig, co, "one");
     raw_disk(rig, co, "two");
+    settle(co);
 }
 
-void one_disk(Rig& rig, sim::Co& co) { raw_disk(rig, co, "one"); }
+void one_disk(Rig& rig, sim::Co& co) {
+    raw_disk(rig, co, "one");
+    settle(co);
+}
 
 void end(Rig& rig, sim::Co& co) {
     rig.finish(co);
@@ -94,7 +94,8 @@ void write_each(Rig& rig, sim::Co& co) {
 
 void overlapping(Rig& rig, sim::Co& co) {
     guest(rig, "d-over", 1, [](const Guest& guest, sim::Co& own) { guest.write(own, 0, KiB); });
-    guest(rig, "d-over", 2, [](const Guest& guest, sim::Co& own) { guest.write(own, sector, KiB); });
+    guest(rig, "d-over", 2,
+          [](const Guest& guest, sim::Co& own) { guest.write(own, sector, KiB); });
     end(rig, co);
 }
 
@@ -105,7 +106,8 @@ void disk_and_overlay(Rig& rig, sim::Co& co) {
 
 void raw_and_qcow2(Rig& rig, sim::Co& co) {
     guest(rig, "d-one", 1, write_one);
-    guest(rig, "d-over", 2, [](const Guest& guest, sim::Co& own) { guest.write(own, sector, sector); });
+    guest(rig, "d-over", 2,
+          [](const Guest& guest, sim::Co& own) { guest.write(own, sector, sector); });
     end(rig, co);
 }
 
@@ -113,6 +115,7 @@ void disk_and_target(Rig& rig, sim::Co& co) {
     raw_disk(rig, co, "one");
     rig.image({.file = "copy.img", .format = "raw", .size = 4 * KiB});
     rig.add_node(co, "copy", "raw", "copy.img", Value::dict({{"discard", "unmap"}}));
+    settle(co);
 }
 
 void mirrored(Rig& rig, sim::Co& co) {
@@ -142,7 +145,8 @@ void drained(Rig& rig, sim::Co& co) {
 }
 
 void resized(Rig& rig, sim::Co& co) {
-    guest(rig, "d-one", 1, [](const Guest& guest, sim::Co& own) { guest.write(own, 3 * KiB, KiB); });
+    guest(rig, "d-one", 1,
+          [](const Guest& guest, sim::Co& own) { guest.write(own, 3 * KiB, KiB); });
     guest(rig, "d-two", 2, write_one);
     rig.spawn("administrator", [&rig](sim::Co& own) {
         ask(rig, own, "administrator", "block_resize",
@@ -177,6 +181,7 @@ void with_free_node(Rig& rig, sim::Co& co) {
     raw_disk(rig, co, "one");
     rig.image({.file = "free.img", .format = "raw", .size = KiB});
     rig.add_node(co, "free", "raw", "free.img");
+    settle(co);
 }
 
 std::vector<Workload> make_worlds() {

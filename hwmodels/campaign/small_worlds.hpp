@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small worlds: workloads of a request or two, so small that all their orders can be run.
 //
-// They are no part of hunts; what holds in all orders of a small world is for the exhaustive search.
+// They are no part of hunts: what holds in all their orders is for the exhaustive search.
 #pragma once
 #include <string_view>
 #include <vector>

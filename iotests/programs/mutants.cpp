@@ -9,6 +9,11 @@
 //                                        hunts, then shrinks and explains
 //     blockstep-mutants run MUTANT STRATEGIES SEED RUN WORKLOAD
 //                                        that run of such a hunt; prints what went wrong
+//     blockstep-mutants search MUTANT DEPARTURES SEED RUNS WORKLOAD
+//                                        every run with so many departures, of a workload or small
+//                                        world; prints what part of them was done and what went
+//                                        wrong. Works in all builds when MUTANT is "".
+//                                        search-all: the same without partial-order reduction
 //
 // Exit status: 0; 2 when the words are wrong or the build has no mutants.
 #include <fmt/format.h>
@@ -17,7 +22,9 @@
 #include <string_view>
 
 #include "hwmodels/campaign/examine.hpp"
+#include "hwmodels/campaign/small_worlds.hpp"
 #include "iotests/programs/words.hpp"
+#include "sim/explore/exhaustive.hpp"
 #include "sim/mutant.hpp"
 
 namespace {
@@ -29,7 +36,8 @@ int usage() {
         "usage: blockstep-mutants list | workloads |\n"
         "       hunt MUTANT STRATEGIES SEED RUNS [WORKLOAD] |\n"
         "       examine MUTANT STRATEGIES SEED RUNS [WORKLOAD] |\n"
-        "       run MUTANT STRATEGIES SEED RUN WORKLOAD\n",
+        "       run MUTANT STRATEGIES SEED RUN WORKLOAD |\n"
+        "       search | search-all MUTANT DEPARTURES SEED RUNS WORKLOAD\n",
         stderr);
     return 2;
 }
@@ -124,6 +132,32 @@ int hunt_for(const Words& words, bool and_examine) {
     return 0;
 }
 
+int search(const Words& words, sim::explore::Reduce reduce) {
+    const Workload* workload = find_workload(words.workload);
+    if (workload == nullptr) workload = find_small_world(words.workload);
+    std::uint64_t departures = 0, seed = 0, runs_max = 0;
+    const bool right = parse(words.strategies, departures) && departures < UINT32_MAX &&
+                       parse(words.seed, seed) && parse(words.runs, runs_max) &&
+                       workload != nullptr;
+    if (!right) return usage();
+    if (!switch_on(words.mutant)) return 2;
+    const sim::explore::Trial trial = trial_of(*workload);
+    const sim::explore::ExhaustiveLimits limits{
+        .departures = static_cast<std::uint32_t>(departures), .reduce = reduce};
+    const sim::explore::SearchOptions options{.seed = seed};
+    sim::explore::Frontier frontier(limits);
+    sim::explore::BatchResult found;
+    while (!frontier.done() && frontier.runs() < runs_max) {
+        auto result = run_portion(trial, options, limits, frontier.next(1)[0]);
+        frontier.finished({result});
+        merge(found, std::move(result.found));
+    }
+    fmt::print("{}\n", frontier.told());
+    for (const sim::explore::Finding& finding : found.findings)
+        fmt::print("{} of {} runs: {}\n", finding.count, found.runs, finding.verdict.signature);
+    return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -140,5 +174,7 @@ int main(int argc, char** argv) {
     const Words words{argv[2], argv[3], argv[4], argv[5], argc == 7 ? argv[6] : ""};
     if (command == "hunt" || command == "examine") return hunt_for(words, command == "examine");
     if (command == "run" && argc == 7) return run_one(words);
+    if (command == "search" && argc == 7) return search(words, sim::explore::Reduce::yes);
+    if (command == "search-all" && argc == 7) return search(words, sim::explore::Reduce::no);
     return usage();
 }
