@@ -11,6 +11,7 @@
 #include <set>
 
 #include "sim/explore/exhaustive.hpp"
+#include "sim/explore/swaps.hpp"
 #include "sim/rng.hpp"
 #include "sim/sync.hpp"
 #include "sim/testing/catch.hpp"
@@ -217,6 +218,33 @@ TEST_CASE("reduction: every end of a random program is found, by fewer runs") {
     INFO(programs << " programs, " << all_runs << " runs, reduced " << reduced_runs);
     CHECK(programs > 30);
     CHECK(reduced_runs * 2 < all_runs);
+}
+
+// Two fibers append to a text, and say that they touch it, or something else.
+Trial appending(const char* first, const char* second) {
+    return [first, second](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        std::string text;
+        for (const char* name : {first, second})
+            world.spawn(world.main_thread(), "writer", [&text, name](Co& co) {
+                for (int turn = 0; turn < 3; ++turn) {
+                    co.world().touch(name, Access::write);
+                    text += *name;
+                    co.yield("turn");
+                }
+            });
+        world.run_until_idle();
+        Verdict verdict;
+        verdict.end = text;
+        return verdict;
+    };
+}
+
+TEST_CASE("reduction: a step that does not say what it touches is caught by a swap") {
+    const Swaps lying = check_swaps(appending("a", "b"), 1, 4);
+    CHECK(lying.made == 1);
+    CHECK(lying.difference.find("'writer' do not commute: the end") != std::string::npos);
+    CHECK(check_swaps(appending("text", "text"), 1, 4).made == 0);
 }
 
 }  // namespace
