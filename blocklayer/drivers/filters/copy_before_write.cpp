@@ -108,6 +108,9 @@ public:
         return below().discard(co, offset, length);
     }
 
+    // What is kept of the earlier state is not the guest's business.
+    IoStatus flush(sim::Co& co) override { return below().flush(co); }
+
     // ---- the earlier state -------------------------------------------------------------------
     IoStatus snapshot_read(sim::Co& co, std::uint64_t offset, sim::IoView into) override {
         for (std::uint64_t done = 0; done < into.size();) {

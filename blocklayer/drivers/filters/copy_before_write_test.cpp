@@ -135,6 +135,19 @@ TEST_CASE("copy-before-write: what nobody wants any more is not copied", "[copy_
     });
 }
 
+TEST_CASE("copy-before-write: the guest's flush is of the source alone", "[copy_before_write]") {
+    GraphFixture f;
+    Fleecing fleecing(f);
+    f.memory_of(fleecing.target).failing = {"flush"};
+    f.run([&](sim::Co& co) {
+        CHECK(Fleecing::write(co, *fleecing.guest, 0, 512, std::byte{1}));
+        CHECK(fleecing.guest->flush(co));
+        f.memory_of(fleecing.source).failing = {"flush"};
+        CHECK(Fleecing::write(co, *fleecing.guest, 0, 512, std::byte{2}));
+        CHECK(fleecing.guest->flush(co) == Unexpected(Errno::io));
+    });
+}
+
 TEST_CASE("copy-before-write: a target that is too short fails the write", "[copy_before_write]") {
     GraphFixture f;
     Node& small = f.memory("small", cluster);
