@@ -47,6 +47,32 @@ TEST_CASE("guest heap: blocks never overlap, and all memory comes back", "[guest
     CHECK(heap.take(1) == 0);
 }
 
+TEST_CASE("guest heap: watched, it finds a write to what was given back", "[guest]") {
+    const GuestMemory memory(ram);
+    GuestHeap heap(memory);
+    const GuestAddress before = heap.take(8192);
+    heap.watch();
+    sim::RandomStream random(5, "heap");
+    std::vector<GuestAddress> taken;
+    for (int step = 0; step < 2000; ++step) {
+        if (taken.size() > 40 || (!taken.empty() && random.chance(1, 2))) {
+            const std::size_t which = random.below(taken.size());
+            heap.give_back(taken[which]);
+            taken.erase(taken.begin() + static_cast<std::ptrdiff_t>(which));
+        } else {
+            const std::uint64_t bytes = 1 + random.below(20'000);
+            taken.push_back(heap.take(bytes));
+            std::memset(memory.span(taken.back(), bytes), 0xee, bytes);
+        }
+    }
+    for (const GuestAddress one : taken) heap.give_back(one);
+    heap.give_back(before);
+    heap.check();
+    store(memory.span(before + 4096, 8), std::uint64_t{1});
+    CHECK_THROWS_AS(heap.check(), sim::AssertionFailure);
+    CHECK_THROWS_AS(heap.take(8192), sim::AssertionFailure);
+}
+
 TEST_CASE("guest memory: what was saved comes back, all else is zero again", "[guest]") {
     GuestMemory memory(ram);
     const auto fill = [&](GuestAddress at, std::uint64_t bytes, int value) {

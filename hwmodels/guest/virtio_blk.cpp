@@ -52,7 +52,7 @@ Result<std::unique_ptr<VirtioBlk>> VirtioBlk::attach(sim::Co& co, Machine& machi
 VirtioBlk::VirtioBlk(std::unique_ptr<VirtioPciDriver> driver, const BlkOptions& options)
     : driver_(std::move(driver)),
       buffers_at_(heap_of(driver_->machine()).take(buffer_bytes)),
-      buffers_(buffers_at_, buffers_at_ == 0 ? 0 : buffer_bytes),
+      buffers_(driver_->machine().memory(), buffers_at_, buffers_at_ == 0 ? 0 : buffer_bytes),
       options_(options) {}
 
 VirtioBlk::~VirtioBlk() {
