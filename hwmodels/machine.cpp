@@ -2,6 +2,7 @@
 #include "hwmodels/machine.hpp"
 
 #include <fmt/format.h>
+#include <algorithm>
 #include <any>
 
 #include "blocklayer/graph/drain.hpp"
@@ -127,6 +128,28 @@ void Machine::wait_idle(sim::Co& co) {
     }
 }
 
+void Machine::command_arrived() {
+    EXPECTS(begun_ > 0);
+    if (--begun_ == 0) blocklayer::Drain::kick(layer_);
+}
+
+bool Machine::has_begun() const {
+    const auto& backends = layer_.backends();
+    return begun_ > 0 || std::any_of(backends.begin(), backends.end(), [](const BlockBackend* one) {
+               return one->announced() > 0 || one->resuming() > 0;
+           });
+}
+
+// Until no request is under way, nor about to be. One of several steps stands in line at the next
+// while we wait for the others.
+void Machine::settle(sim::Co& co) {
+    do {
+        while (has_begun() && !sim::mutant<"machine: a stop overlooks what has just begun">())
+            blocklayer::Drain::wait_change(co, layer_);
+        wait_idle(co);
+    } while (has_begun() && !sim::mutant<"machine: a stop overlooks what has just begun">());
+}
+
 void Machine::stop(sim::Co& co, RunState state) {
     const bool ran = running();
     if (ran) {
@@ -135,11 +158,7 @@ void Machine::stop(sim::Co& co, RunState state) {
         for (const auto& device : devices_) device->run_state_changed(false);
         layer_.emit_event("STOP");
     }
-    if (!sim::mutant<"machine: a stop overlooks what has just begun">())
-        for (std::size_t i = 0; i < layer_.backends().size(); ++i)
-            while (i < layer_.backends().size() && layer_.backends()[i]->announced() > 0)
-                blocklayer::Drain::wait_change(co, layer_);
-    wait_idle(co);
+    settle(co);
     for (std::size_t i = 0; ran && i < layer_.backends().size(); ++i) {
         BlockBackend& backend = *layer_.backends()[i];
         if (!backend.has_device() || backend.node() == nullptr || backend.read_only()) continue;
@@ -179,6 +198,7 @@ void Machine::reset(sim::Co& co) {
     for (const auto& function : pci_.functions()) function->reset_config();
     ide_->reset_channels();
     for (const auto& device : devices_) device->reset();
+    settle(co);  // what devices had begun before: the guest's memory is its own from here on
     if (running())
         pci_.assign_addresses();
     else

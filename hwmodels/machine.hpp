@@ -67,6 +67,10 @@ public:
     void stop(sim::Co& co, RunState state = RunState::paused);
     void resume();            // emits RESUME, repeats requests that failed before
     void reset(sim::Co& co);  // emits RESET; pending unplugs are done
+    // A device has begun a command whose fiber has yet to run: a machine that stops waits for those
+    // first, as for requests that a backend was told of (BlockBackend::announce).
+    void command_begun() { ++begun_; }
+    void command_arrived();
     // For guest fibers: suspends while the CPUs stand still.
     void wait_running(sim::Co& co);
 
@@ -99,6 +103,8 @@ private:
     void forget(Device& device);
     void announce_deleted(const std::string& id, const std::string& path, const std::string& inner);
     void wait_idle(sim::Co& co);
+    bool has_begun() const;
+    void settle(sim::Co& co);
     void eject_slot(int slot);
 
     blocklayer::BlockLayer& layer_;
@@ -118,7 +124,7 @@ private:
     bool stopping_ = false;
     sim::WaitQueue resumed_{"machine runs again"};
     sim::WaitQueue settled_{"device plugged in or out"};
-    std::uint64_t anonymous_ = 0;
+    std::uint64_t anonymous_ = 0, begun_ = 0;
     std::vector<std::pair<std::string, std::string>> deleted_;  // id, path: still to be told
 };
 

@@ -15,8 +15,11 @@ class BlockBackend::InFlight {
 public:
     InFlight(sim::Co& co, BlockBackend& backend) : backend_(backend) {
         while (backend_.quiesced_ > 0 && backend_.queue_when_drained &&
-               !sim::mutant<"backend: drained requests go on">())
+               !sim::mutant<"backend: drained requests go on">()) {
+            ++backend_.parked_;
             backend_.resumed_.wait(co);
+            if (--backend_.parked_ == 0) Drain::kick(backend_.layer_);
+        }
         ++backend_.in_flight_;
     }
     InFlight(const InFlight&) = delete;

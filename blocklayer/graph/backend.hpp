@@ -109,6 +109,8 @@ public:
     void announce() { ++announced_; }
     void arrived();
     std::uint64_t announced() const { return announced_; }
+    // Requests that stood in line through a drained section, which is over, and have yet to go on.
+    std::uint64_t resuming() const { return quiesced_ > 0 ? 0 : parked_; }
     std::uint64_t in_flight() const { return in_flight_; }
     IoStatistics statistics;
     // False: its device has not begun to work, so others need not follow it to its thread.
@@ -142,7 +144,7 @@ private:
     sim::Thread* thread_;
     sim::Subject subject_;
     sim::WaitQueue resumed_{"end of drained section"};
-    std::uint64_t in_flight_ = 0, announced_ = 0;
+    std::uint64_t in_flight_ = 0, announced_ = 0, parked_ = 0;
     int quiesced_ = 0;
 };
 
