@@ -22,7 +22,7 @@ using sim::Unexpected;
 namespace {
 
 constexpr std::uint64_t page_bytes = 4096;
-constexpr std::uint32_t entries = 64;  // of each queue
+constexpr NvmeQueueShape admin_shape;
 constexpr std::uint64_t request_bytes_max = 1 << 18;
 constexpr std::uint16_t vendor = 0x1b36, device = 0x0010;
 constexpr sim::Duration poll_delay = sim::microseconds(10);
@@ -76,23 +76,28 @@ void NvmeDisk::write_register(std::uint64_t offset, std::uint32_t size, std::uin
 
 // ---- start and end -----------------------------------------------------------------------------
 
-void NvmeDisk::make_queue(Queue& queue) {
+void NvmeDisk::make_queue(Queue& queue, NvmeQueueShape shape) {
+    EXPECTS(shape.submissions >= 2 && shape.submissions <= admin_shape.submissions &&
+            shape.completions >= 2 && shape.completions <= admin_shape.completions);
     queue = {};
+    queue.shape = shape;
     queue.submissions = heap_of(machine_).take(page_bytes);
     queue.completions = heap_of(machine_).take(page_bytes);
     EXPECTS(queue.submissions != 0 && queue.completions != 0);
     std::memset(machine_.memory().span(queue.completions, page_bytes), 0, page_bytes);
-    queue.waiters.resize(entries);
+    queue.waiters.resize(shape.submissions);
     // One entry stays empty: a full queue would look like an empty one.
-    for (std::uint16_t id = 0; id < entries - 1; ++id) queue.free.push_back(id);
+    for (std::uint16_t id = 0; id < shape.submissions - 1; ++id) queue.free.push_back(id);
+}
+
+void NvmeDisk::drop_queue(Queue& queue) {
+    if (queue.submissions != 0) heap_of(machine_).give_back(queue.submissions);
+    if (queue.completions != 0) heap_of(machine_).give_back(queue.completions);
+    queue = {};
 }
 
 void NvmeDisk::drop_queues() {
-    for (Queue& queue : queues_) {
-        if (queue.submissions != 0) heap_of(machine_).give_back(queue.submissions);
-        if (queue.completions != 0) heap_of(machine_).give_back(queue.completions);
-        queue = {};
-    }
+    for (Queue& queue : queues_) drop_queue(queue);
 }
 
 void NvmeDisk::disable(sim::Co& co) {
@@ -105,8 +110,10 @@ void NvmeDisk::disable(sim::Co& co) {
 
 Status NvmeDisk::start(sim::Co& co) {
     disable(co);
-    for (Queue& queue : queues_) make_queue(queue);
-    write_register(nvme::reg_admin_sizes, 4, (entries - 1) << 16 | (entries - 1));
+    make_queue(queues_[0], admin_shape);
+    make_queue(queues_[1], io_shape_);
+    write_register(nvme::reg_admin_sizes, 4,
+                   (admin_shape.completions - 1) << 16 | (admin_shape.submissions - 1));
     write_register(nvme::reg_admin_submission, 8, queues_[0].submissions);
     write_register(nvme::reg_admin_completion, 8, queues_[0].completions);
     write_register(nvme::reg_configuration, 4, nvme::cc_enable | 6U << 16 | 4U << 20);
@@ -114,18 +121,7 @@ Status NvmeDisk::start(sim::Co& co) {
         if (polls == ready_polls_max) return failure("the controller does not become ready");
         co.sleep(poll_delay);
     }
-    const std::uint32_t shape = 1 | (entries - 1) << 16;
-    nvme::Command completions{.opcode = nvme::create_completion_queue,
-                              .prp1 = queues_[1].completions,
-                              .dw10 = shape,
-                              .dw11 = 3};
-    nvme::Command submissions{.opcode = nvme::create_submission_queue,
-                              .prp1 = queues_[1].submissions,
-                              .dw10 = shape,
-                              .dw11 = 1 | 1U << 16};
-    for (const nvme::Command& command : {completions, submissions})
-        if (submit(co, true, command) != std::uint16_t{nvme::success})
-            return failure("the controller makes no queues");
+    TRY(start_io_queue(co));
     const Bounce data(machine_, nvme::identify_bytes);
     if (data.bytes() == nullptr) return failure("the guest is out of memory");
     const nvme::Command identify{
@@ -137,23 +133,57 @@ Status NvmeDisk::start(sim::Co& co) {
     return {};
 }
 
-void NvmeDisk::cancel_all(bool canceled) {
-    for (Queue& queue : queues_)
-        for (Waiter*& waiter : queue.waiters) {
-            if (waiter == nullptr) continue;
-            waiter->done = true;
-            waiter->canceled = canceled;
-            waiter->status = nvme::internal_error;
-            waiter->fiber->wake();
-            waiter = nullptr;
-        }
-    in_flight_ = 0;
-    has_room_.wake_all();
-    idle_.wake_all();
+Status NvmeDisk::start_io_queue(sim::Co& co) {
+    const Queue& queue = queues_[1];
+    const nvme::Command completions{.opcode = nvme::create_completion_queue,
+                                    .prp1 = queue.completions,
+                                    .dw10 = 1 | (queue.shape.completions - 1) << 16,
+                                    .dw11 = 3};
+    const nvme::Command submissions{.opcode = nvme::create_submission_queue,
+                                    .prp1 = queue.submissions,
+                                    .dw10 = 1 | (queue.shape.submissions - 1) << 16,
+                                    .dw11 = 1 | 1U << 16};
+    for (const nvme::Command& command : {completions, submissions})
+        if (submit(co, true, command) != std::uint16_t{nvme::success})
+            return failure("the controller makes no queues");
+    return {};
 }
 
-Status NvmeDisk::reset(sim::Co& co) {
+void NvmeDisk::cancel(Queue& queue, bool canceled) {
+    for (Waiter*& waiter : queue.waiters) {
+        if (waiter == nullptr) continue;
+        waiter->done = true;
+        waiter->canceled = canceled;
+        waiter->status = nvme::internal_error;
+        waiter->fiber->wake();
+        waiter = nullptr;
+        --in_flight_;
+    }
+    has_room_.wake_all();
+    if (in_flight_ == 0) idle_.wake_all();
+}
+
+void NvmeDisk::cancel_all(bool canceled) {
+    for (Queue& queue : queues_) cancel(queue, canceled);
+}
+
+Status NvmeDisk::remake_queue(sim::Co& co) {
     resetting_ = true;
+    for (const std::uint8_t opcode : {nvme::delete_submission_queue, nvme::delete_completion_queue})
+        if (submit(co, true, {.opcode = opcode, .dw10 = 1}) != std::uint16_t{nvme::success})
+            return failure("the controller does not delete its queue");
+    cancel(queues_[1], true);
+    drop_queue(queues_[1]);
+    make_queue(queues_[1], io_shape_);
+    Status started = start_io_queue(co);
+    resetting_ = false;
+    has_room_.wake_all();
+    return started;
+}
+
+Status NvmeDisk::reset(sim::Co& co, NvmeQueueShape shape) {
+    resetting_ = true;
+    io_shape_ = shape;
     disable(co);
     cancel_all(true);
     drop_queues();
@@ -182,12 +212,15 @@ void NvmeDisk::surprise_removed() {
 // ---- commands ----------------------------------------------------------------------------------
 
 IoResult<std::uint16_t> NvmeDisk::submit(sim::Co& co, bool admin, nvme::Command command) {
-    machine_.wait_running(co);
     const std::size_t index = admin ? 0 : 1;
     Queue& queue = queues_[index];
     while (true) {
         if (gone_) return Unexpected(Errno::no_medium);
         if (queue.submissions == 0) return Unexpected(Errno::canceled);
+        if (!machine_.running()) {
+            machine_.wait_running(co);
+            continue;
+        }
         if (!queue.free.empty() && (admin || !resetting_)) break;
         has_room_.wait(co);
     }
@@ -197,7 +230,7 @@ IoResult<std::uint16_t> NvmeDisk::submit(sim::Co& co, bool admin, nvme::Command 
     queue.waiters[command.id] = &waiter;
     ++in_flight_;
     machine_.memory().write(queue.submissions + queue.tail * nvme::command_bytes, command);
-    queue.tail = (queue.tail + 1) % entries;
+    queue.tail = (queue.tail + 1) % queue.shape.submissions;
     write_register(nvme::reg_doorbells + index * 8, 4, queue.tail);
     while (!waiter.done) co.park("guest nvme command");
     if (gone_) return Unexpected(Errno::no_medium);
@@ -220,10 +253,11 @@ void NvmeDisk::poll(std::size_t index) {
         const auto last = load<std::uint32_t>(at + 12);
         if ((last >> 16 & 1) != (queue.phase ? 1U : 0U)) break;
         any = true;
-        queue.head = (queue.head + 1) % entries;
+        queue.head = (queue.head + 1) % queue.shape.completions;
         if (queue.head == 0) queue.phase = !queue.phase;
         const auto id = static_cast<std::uint16_t>(last);
-        if (id >= entries || queue.waiters[id] == nullptr) continue;  // not one of ours
+        if (id >= queue.waiters.size() || queue.waiters[id] == nullptr)
+            continue;  // not one of ours
         Waiter& waiter = *std::exchange(queue.waiters[id], nullptr);
         queue.free.push_back(id);
         --in_flight_;

@@ -18,6 +18,11 @@
 
 namespace hwmodels::guest {
 
+// Entries of the queue pair for I/O; at most 64.
+struct NvmeQueueShape {
+    std::uint32_t submissions = 64, completions = 64;
+};
+
 class NvmeDisk final : public GuestDisk {
 public:
     static blocklayer::Result<std::unique_ptr<NvmeDisk>> attach(sim::Co& co, Machine& machine,
@@ -39,7 +44,9 @@ public:
     void surprise_removed() override;
 
     // Disables the controller under its commands (which fail with Errno::canceled), starts it anew.
-    blocklayer::Status reset(sim::Co& co);
+    blocklayer::Status reset(sim::Co& co, NvmeQueueShape shape = {});
+    // The same of the queue pair for I/O only: deleted under its commands, made anew.
+    blocklayer::Status remake_queue(sim::Co& co);
     // One command of the I/O or admin queue as it is; gives the status field.
     sim::IoResult<std::uint16_t> submit(sim::Co& co, bool admin, nvme::Command command);
     std::uint64_t read_register(std::uint64_t offset, std::uint32_t size) const;
@@ -53,6 +60,7 @@ private:
     };
     struct Queue {
         GuestAddress submissions = 0, completions = 0;
+        NvmeQueueShape shape;
         std::uint32_t tail = 0, head = 0;
         bool phase = true;
         std::vector<Waiter*> waiters;  // by command id
@@ -61,11 +69,14 @@ private:
     NvmeDisk(Machine& machine, int devfn);
     blocklayer::Status start(sim::Co& co);
     void disable(sim::Co& co);
-    void make_queue(Queue& queue);
+    blocklayer::Status start_io_queue(sim::Co& co);
+    void make_queue(Queue& queue, NvmeQueueShape shape);
+    void drop_queue(Queue& queue);
     void drop_queues();
     void on_interrupt();
     void poll(std::size_t index);
     void cancel_all(bool canceled);
+    void cancel(Queue& queue, bool canceled);
     sim::IoStatus io(sim::Co& co, nvme::Command command);
     sim::IoStatus move(sim::Co& co, std::uint64_t offset, std::byte* bytes, std::uint64_t length,
                        bool write);
@@ -76,6 +87,7 @@ private:
     std::uint32_t line_ = 0;
     std::uint64_t handler_ = 0;
     Queue queues_[2];
+    NvmeQueueShape io_shape_;
     std::uint64_t length_ = 0, in_flight_ = 0;
     std::uint32_t block_ = 512;
     bool gone_ = false, closing_ = false;

@@ -3,6 +3,7 @@
 //
 // A doorbell fetches commands and starts one fiber for each. Completions that find their queue full
 // wait in line. Disabling the controller lets what is in flight end first; until then it is ready.
+// So does the deletion of a submission queue: its memory is the guest's again when it is answered.
 //
 // units      logical blocks on the wire, bytes inside
 // invariant  commands in flight of one queue are at most in_flight_max; no completion of an
@@ -54,6 +55,7 @@ struct SubmissionQueue {
     std::uint32_t size = 0, head = 0, tail = 0, in_flight = 0;
     std::uint16_t completion = 0;
     std::uint64_t made = 0;  // distinguishes it from one of the same number before
+    bool deleting = false;   // fetches nothing more
 };
 
 class Nvme final : public PciDevice {
@@ -86,6 +88,7 @@ private:
     void serve_all();
     void serve(std::uint16_t id);
     void run(sim::Co& co, std::uint16_t queue, std::uint64_t made, const nvme::Command& command);
+    void end_command();
     void complete(std::uint16_t queue, std::uint64_t made, const nvme::Command& command,
                   std::uint16_t status, std::uint32_t result);
     void flush_waiting(CompletionQueue& queue);
@@ -93,9 +96,10 @@ private:
     // The memory a command's pages describe. False: not there, or not as the rules have it.
     bool map(const nvme::Command& command, std::uint64_t bytes,
              std::vector<sim::IoVec>& list) const;
-    std::uint16_t admin(const nvme::Command& command, std::uint32_t& result);
+    std::uint16_t admin(sim::Co& co, const nvme::Command& command, std::uint32_t& result);
     std::uint16_t create_queue(const nvme::Command& command);
-    std::uint16_t delete_queue(const nvme::Command& command);
+    std::uint16_t delete_submissions(sim::Co& co, std::uint16_t id);
+    std::uint16_t delete_completions(std::uint16_t id);
     std::uint16_t identify(const nvme::Command& command);
     std::uint16_t feature(const nvme::Command& command, std::uint32_t& result);
     std::uint16_t reply(const nvme::Command& command, const std::vector<std::byte>& bytes) const;
@@ -111,7 +115,7 @@ private:
     std::map<std::uint16_t, CompletionQueue> completions_;
     std::uint64_t in_flight_ = 0, made_ = 0;
     bool disabling_ = false, gone_ = false;
-    sim::WaitQueue idle_{"nvme commands"};
+    sim::WaitQueue idle_{"nvme commands"}, ended_{"commands of an nvme queue"};
 };
 
 // ---- life --------------------------------------------------------------------------------------
@@ -163,6 +167,7 @@ void Nvme::enable() {
 void Nvme::disable() {
     submissions_.clear();
     completions_.clear();
+    ended_.wake_all();
     configuration_ &= ~nvme::cc_enable;
     update_interrupt();
     disabling_ = true;
@@ -273,7 +278,8 @@ void Nvme::serve_all() {
 
 void Nvme::serve(std::uint16_t id) {
     SubmissionQueue& queue = submissions_.at(id);
-    while (machine().running() && queue.head != queue.tail && queue.in_flight < in_flight_max) {
+    while (machine().running() && !queue.deleting && queue.head != queue.tail &&
+           queue.in_flight < in_flight_max) {
         nvme::Command command;
         if (!machine().memory().read(queue.base + queue.head * nvme::command_bytes, command)) {
             fatal();
@@ -282,6 +288,7 @@ void Nvme::serve(std::uint16_t id) {
         queue.head = (queue.head + 1) % queue.size;
         ++queue.in_flight;
         ++in_flight_;
+        machine().command_begun();
         machine().world().spawn(
             machine().world().main_thread(), "nvme command",
             [this, id, made = queue.made, command](sim::Co& co) { run(co, id, made, command); });
@@ -289,11 +296,23 @@ void Nvme::serve(std::uint16_t id) {
 }
 
 void Nvme::run(sim::Co& co, std::uint16_t queue, std::uint64_t made, const nvme::Command& command) {
+    machine().command_arrived();
+    const auto its_queue = submissions_.find(queue);
+    if (its_queue == submissions_.end() || its_queue->second.made != made) {
+        end_command();  // disabled before it began: its memory is the guest's again
+        return;
+    }
     std::uint32_t result = 0;
     // An event request has no answer until there is an event, and there is none.
     const bool silent = queue == 0 && command.opcode == nvme::async_event_request;
-    const std::uint16_t status = silent ? 0 : queue == 0 ? admin(command, result) : io(co, command);
+    const std::uint16_t status = silent       ? 0
+                                 : queue == 0 ? admin(co, command, result)
+                                              : io(co, command);
     if (!silent) complete(queue, made, command, status, result);
+    end_command();
+}
+
+void Nvme::end_command() {
     if (--in_flight_ > 0) return;
     idle_.wake_all();
     if (disabling_) finish_disable();
@@ -305,6 +324,7 @@ void Nvme::complete(std::uint16_t id, std::uint64_t made, const nvme::Command& c
     if (found == submissions_.end() || found->second.made != made) return;  // deleted meanwhile
     SubmissionQueue& queue = found->second;
     --queue.in_flight;
+    ended_.wake_all();
     const auto where = completions_.find(queue.completion);
     if (where == completions_.end()) return;
     where->second.waiting.push_back({result, id, command.id, status});
@@ -372,12 +392,13 @@ bool Nvme::map(const nvme::Command& command, std::uint64_t bytes,
 
 // ---- administration ----------------------------------------------------------------------------
 
-std::uint16_t Nvme::admin(const nvme::Command& command, std::uint32_t& result) {
+std::uint16_t Nvme::admin(sim::Co& co, const nvme::Command& command, std::uint32_t& result) {
+    const auto queue = static_cast<std::uint16_t>(command.dw10);
     switch (command.opcode) {
     case nvme::create_submission_queue:
     case nvme::create_completion_queue: return create_queue(command);
-    case nvme::delete_submission_queue:
-    case nvme::delete_completion_queue: return delete_queue(command);
+    case nvme::delete_submission_queue: return delete_submissions(co, queue);
+    case nvme::delete_completion_queue: return delete_completions(queue);
     case nvme::identify: return identify(command);
     case nvme::set_features:
     case nvme::get_features: return feature(command, result);
@@ -414,11 +435,24 @@ std::uint16_t Nvme::create_queue(const nvme::Command& command) {
     return nvme::success;
 }
 
-std::uint16_t Nvme::delete_queue(const nvme::Command& command) {
-    const auto id = static_cast<std::uint16_t>(command.dw10);
+std::uint16_t Nvme::delete_submissions(sim::Co& co, std::uint16_t id) {
+    const auto queue = submissions_.find(id);
+    if (id == 0 || queue == submissions_.end() || queue->second.deleting)
+        return nvme::invalid_queue_id;
+    queue->second.deleting = true;
+    const std::uint64_t made = queue->second.made;
+    while (true) {
+        const auto now = submissions_.find(id);  // it goes when the controller is disabled
+        if (now == submissions_.end() || now->second.made != made) return nvme::success;
+        if (now->second.in_flight == 0) break;
+        ended_.wait(co);
+    }
+    submissions_.erase(id);
+    return nvme::success;
+}
+
+std::uint16_t Nvme::delete_completions(std::uint16_t id) {
     if (id == 0) return nvme::invalid_queue_id;
-    if (command.opcode == nvme::delete_submission_queue)
-        return submissions_.erase(id) != 0 ? nvme::success : nvme::invalid_queue_id;
     if (!completions_.contains(id)) return nvme::invalid_queue_id;
     const bool used = std::any_of(submissions_.begin(), submissions_.end(),
                                   [&](const auto& one) { return one.second.completion == id; });

@@ -130,6 +130,65 @@ TEST_CASE("nvme: disabling it answers no command, and waits", "[nvme]") {
     CHECK(canceled > 32);
 }
 
+TEST_CASE("nvme: the deletion of a queue waits for its commands", "[nvme]") {
+    NvmeFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.plug("d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    int inside = 0, ended = 0;
+    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
+        if (call.request != "read") return;
+        ++inside;
+        co.sleep(sim::milliseconds(5));
+        --inside;
+    };
+    vm.run([&](sim::Co& co) { REQUIRE(disk->reset(co, {.submissions = 8, .completions = 3})); });
+    for (int i = 0; i < 20; ++i)  // more than both queues have room for
+        vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+            std::vector<std::byte> data(512);
+            const auto read = disk->read(co, 0, data);
+            CHECK((read || read == Unexpected(Errno::canceled)));
+            ++ended;
+        });
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::milliseconds(1));
+        CHECK(inside == 7);
+        REQUIRE(disk->remake_queue(co));
+        CHECK(inside == 0);
+        REQUIRE(disk->flush(co));
+        CHECK(disk->submit(co, true, {.opcode = nvme::delete_submission_queue, .dw10 = 2}) ==
+              std::uint16_t{nvme::invalid_queue_id});
+    });
+    vm.world.run_until_idle();
+    CHECK(ended == 20);
+}
+
+TEST_CASE("nvme: commands that were only fetched do nothing after a reset of the machine",
+          "[nvme]") {
+    NvmeFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.plug("d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    bool ended = false;
+    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+        CHECK(disk->write(co, 0, pattern(512, 1)) == Unexpected(Errno::no_medium));
+        ended = true;
+    });
+    vm.run([&](sim::Co& co) {
+        while (disk->read_register(nvme::reg_status, 4) != nvme::csts_ready) co.yield("guest");
+        co.yield("the guest rings its doorbell");
+        vm.memory_of(node).calls.clear();
+        vm.machine.reset(co);
+        CHECK(vm.memory_of(node).calls.empty());
+        disk->surprise_removed();
+    });
+    vm.world.run_until_idle();
+    CHECK(ended);
+    CHECK(vm.memory_of(node).calls.empty());
+}
+
 TEST_CASE("nvme: unplugged under load", "[nvme]") {
     NvmeFixture vm;
     auto& node = vm.memory("disk");
