@@ -150,7 +150,9 @@ void AtaDrive::start(std::uint8_t command) {
     error_ = 0;
     ++in_flight_;
     running_epoch_ = epoch_;
+    machine().command_begun();
     machine().world().spawn(host().thread(), "ata command", [this, command](sim::Co& co) {
+        machine().command_arrived();
         run(co, command);
         end_command();
     });

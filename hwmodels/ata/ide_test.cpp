@@ -210,8 +210,11 @@ TEST_CASE("ahci: data takes the whole way, and a port reset under a transfer har
     });
     disk.reset();  // one driver for a port
     const auto first = vm.memory_of(node).bytes;
-    vm.memory_of(node).before = [](sim::Co& co, const DriverCall&) {
+    bool inside = false;
+    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall&) {
+        inside = true;
         co.sleep(sim::milliseconds(5));
+        inside = false;
     };
     vm.run([&](sim::Co& co) {
         guest::AhciPort port(vm.machine, *guest::pci_function_of(*vm.machine.find_device("d")), 0);
@@ -225,6 +228,7 @@ TEST_CASE("ahci: data takes the whole way, and a port reset under a transfer har
                                       .data = memory.address(),
                                       .length = 8 * KiB};
             canceled = port.run(inner, 0, command) == Unexpected(Errno::canceled);
+            CHECK_FALSE(inside);  // or the drive would still use the command's memory
         });
         co.sleep(sim::milliseconds(1));
         REQUIRE(port.reset(co));

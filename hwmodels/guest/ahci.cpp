@@ -2,9 +2,13 @@
 #include "hwmodels/guest/ahci.hpp"
 
 #include <algorithm>
+#include <any>
 #include <array>
 #include <cstring>
+#include <map>
+#include <utility>
 
+#include "blocklayer/layer.hpp"
 #include "hwmodels/ata/ahci.hpp"
 #include "hwmodels/ata/drive.hpp"
 #include "hwmodels/guest/bounce.hpp"
@@ -23,7 +27,24 @@ namespace {
 constexpr std::uint64_t area_bytes = 4096, received_at = 1024, table_at = 2048;
 constexpr sim::Duration poll = sim::microseconds(10);
 
+using Ports = std::map<std::pair<int, std::uint32_t>, std::weak_ptr<AhciPort>>;
+
 }  // namespace
+
+std::shared_ptr<AhciPort> AhciPort::of(Machine& machine, const Device& drive) {
+    const auto& buses = drive.bus()->owner()->buses();
+    std::uint32_t port = 0;
+    while (buses[port].get() != drive.bus()) ++port;
+    PciFunction& function = *pci_function_of(drive);
+    std::any& place = machine.layer().extensions["guest ahci ports"];
+    if (!place.has_value()) place = Ports();
+    std::weak_ptr<AhciPort>& known = std::any_cast<Ports&>(place)[{function.devfn, port}];
+    std::shared_ptr<AhciPort> driver = known.lock();
+    if (driver != nullptr && !driver->gone_) return driver;
+    driver = std::make_shared<AhciPort>(machine, function, port);
+    known = driver;
+    return driver;
+}
 
 AhciPort::AhciPort(Machine& machine, PciFunction& function, std::uint32_t port)
     : machine_(machine), area_(heap_of(machine).take(area_bytes)) {
@@ -49,7 +70,7 @@ AhciPort::AhciPort(Machine& machine, PciFunction& function, std::uint32_t port)
 
 AhciPort::~AhciPort() {
     machine_.interrupts().remove_line_handler(line_, handler_);
-    write(ahci::port_command, 0);
+    if (!gone_) write(ahci::port_command, 0);  // or the place may be another's by now
     heap_of(machine_).give_back(area_);
 }
 
@@ -69,7 +90,8 @@ void AhciPort::restart() {
 IoStatus AhciPort::wait_ready(sim::Co& co) {
     while (true) {
         const std::uint32_t task = read(ahci::task_file);
-        if (task == UINT32_MAX) return Unexpected(Errno::no_medium);  // nobody is there any more
+        // Nobody is there any more.
+        if (gone_ || task == UINT32_MAX) return Unexpected(Errno::no_medium);
         if ((task & ata::status_busy) == 0) return {};
         machine_.wait_running(co);
         co.sleep(poll);
@@ -77,9 +99,12 @@ IoStatus AhciPort::wait_ready(sim::Co& co) {
 }
 
 IoStatus AhciPort::issue(sim::Co& co, AtaCommand& command, const Shape& shape) {
-    machine_.wait_running(co);
     const sim::MutexLock lock(co, one_at_a_time_);
-    TRY(wait_ready(co));
+    do {
+        machine_.wait_running(co);
+        TRY(wait_ready(co));
+        while (resetting_) co.sleep(poll);
+    } while (!machine_.running());
     std::byte* bytes = machine_.memory().span(area_, area_bytes);
     std::memset(bytes, 0, ahci::header_bytes);
     std::byte* table = bytes + table_at;
@@ -112,11 +137,14 @@ IoStatus AhciPort::issue(sim::Co& co, AtaCommand& command, const Shape& shape) {
     causes_ = 0;
     const std::uint64_t resets = resets_;
     write(ahci::issued, 1);
-    while (causes_ == 0) {
+    // An interrupt may be of what was before: the slot says whether it is done.
+    while (resetting_ ||
+           ((causes_ & ahci::interrupt_error) == 0 && (read(ahci::issued) & 1) != 0)) {
         if (gone_) return Unexpected(Errno::no_medium);
         interrupt_.wait(co);
         if (resets != resets_) return Unexpected(Errno::canceled);
     }
+    if (gone_) return Unexpected(Errno::no_medium);
     if ((causes_ & ahci::interrupt_error) == 0) return {};
     command.error = static_cast<std::uint8_t>(read(ahci::task_file) >> 8);
     restart();
@@ -155,27 +183,29 @@ IoStatus AhciPort::packet(sim::Co& co, std::uint32_t, ScsiCommand& command) {
 }
 
 IoStatus AhciPort::reset(sim::Co& co) {
-    ++resets_;
+    // Who waits for a command hears of the reset when it is over: until then the drive may still
+    // use the command's memory.
+    resetting_ = true;
     write(ahci::sata_control, ahci::link_reset);
     co.sleep(poll);
     write(ahci::sata_control, 0);
+    const IoStatus ready = wait_ready(co);
+    write(ahci::port_interrupts, UINT32_MAX);
+    resetting_ = false;
+    ++resets_;
     interrupt_.wake_all();
-    return wait_ready(co);
+    return ready;
 }
 
 namespace {
 
-const DiskDriverRegistration registration(
-    {.model = "ich9-ahci",
-     .drives = Drives::disks_on_its_bus,
-     .open = [](sim::Co& co, Machine& machine,
-                Device& device) -> Result<std::unique_ptr<GuestDisk>> {
-         const auto& buses = device.bus()->owner()->buses();
-         std::uint32_t port = 0;
-         while (buses[port].get() != device.bus()) ++port;
-         return open_drive(co, std::make_shared<AhciPort>(machine, *pci_function_of(device), port),
-                           0);
-     }});
+const DiskDriverRegistration registration({.model = "ich9-ahci",
+                                           .drives = Drives::disks_on_its_bus,
+                                           .open = [](sim::Co& co, Machine& machine, Device& device)
+                                               -> Result<std::unique_ptr<GuestDisk>> {
+                                               return open_drive(co, AhciPort::of(machine, device),
+                                                                 0);
+                                           }});
 
 }  // namespace
 

@@ -13,6 +13,8 @@ namespace hwmodels::guest {
 
 class AhciPort final : public AtaChannel {
 public:
+    // The driver of the port that this drive is on; started when there is none yet.
+    static std::shared_ptr<AhciPort> of(Machine& machine, const Device& drive);
     AhciPort(Machine& machine, PciFunction& function, std::uint32_t port);
     ~AhciPort() override;
 
@@ -42,7 +44,7 @@ private:
     Machine& machine_;
     std::uint64_t registers_ = 0, handler_ = 0, resets_ = 0;
     std::uint32_t line_ = 0, causes_ = 0;
-    bool gone_ = false;
+    bool gone_ = false, resetting_ = false;
     GuestAddress area_ = 0;  // the command list, the received registers, one command's table
     sim::WaitQueue interrupt_{"ahci interrupt"};
     sim::Mutex one_at_a_time_{"ahci port"};

@@ -92,11 +92,12 @@ IoStatus IdeChannel::wait_interrupt(sim::Co& co) {
     return {};
 }
 
-IoStatus IdeChannel::wait_ready(sim::Co& co) {
+IoStatus IdeChannel::select_ready(sim::Co& co, std::uint32_t unit) {
     const std::uint64_t resets = resets_;
-    while (resetting_ || (in(status_command) & status_busy) != 0) {
-        machine_.wait_running(co);
+    select(unit, 0);
+    while (resetting_ || (in(status_command)&status_busy) != 0) {
         co.sleep(poll);
+        machine_.wait_running(co);
         if (resets != resets_) return Unexpected(Errno::canceled);
     }
     return {};
@@ -120,10 +121,11 @@ void IdeChannel::prepare_table(GuestAddress data, std::uint32_t length, bool to_
 }
 
 IoStatus IdeChannel::run(sim::Co& co, std::uint32_t unit, AtaCommand& command) {
-    machine_.wait_running(co);
+    const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    select(unit, 0);
-    TRY(wait_ready(co));
+    machine_.wait_running(co);
+    if (removals != removals_) return Unexpected(Errno::no_medium);
+    TRY(select_ready(co, unit));
     interrupted_ = false;
     if (command.length > 0) prepare_table(command.data, command.length, command.to_memory);
     const auto byte = [](std::uint64_t value, unsigned shift) {
@@ -151,10 +153,11 @@ IoStatus IdeChannel::run(sim::Co& co, std::uint32_t unit, AtaCommand& command) {
 
 IoStatus IdeChannel::identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
                               std::span<std::byte> words) {
-    machine_.wait_running(co);
+    const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    select(unit, 0);
-    TRY(wait_ready(co));
+    machine_.wait_running(co);
+    if (removals != removals_) return Unexpected(Errno::no_medium);
+    TRY(select_ready(co, unit));
     interrupted_ = false;
     out(status_command, command);
     TRY(wait_interrupt(co));
@@ -167,10 +170,11 @@ IoStatus IdeChannel::identify(sim::Co& co, std::uint32_t unit, std::uint8_t comm
 }
 
 IoStatus IdeChannel::packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) {
-    machine_.wait_running(co);
+    const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    select(unit, 0);
-    TRY(wait_ready(co));
+    machine_.wait_running(co);
+    if (removals != removals_) return Unexpected(Errno::no_medium);
+    TRY(select_ready(co, unit));
     interrupted_ = false;
     const bool by_dma = command.direction == DataDirection::from_device && command.length > 0;
     if (by_dma) prepare_table(command.data, command.length, true);
@@ -236,6 +240,12 @@ IoStatus IdeChannel::reset(sim::Co& co) {
     return {};
 }
 
+void IdeChannel::adapter_removed() {
+    ++removals_;
+    ++resets_;
+    interrupt_.wake_all();
+}
+
 // ---- disks -------------------------------------------------------------------------------------
 
 namespace {
@@ -252,6 +262,7 @@ public:
             return channel_->packet(co, unit_, one);
         });
     }
+    IoStatus reset(sim::Co&, ScsiReset) override { return Unexpected(Errno::not_supported); }
     void shut_down(sim::Co&) override {}
     void surprise_removed() override { channel_->adapter_removed(); }
 

@@ -57,6 +57,7 @@ public:
     sim::IoStatus identify(sim::Co& co, std::uint32_t unit, std::uint8_t command,
                            std::span<std::byte> words) override;
     sim::IoStatus packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) override;
+    void adapter_removed() override;
     // Resets both drives under their commands, which end with Errno::canceled.
     sim::IoStatus reset(sim::Co& co);
 
@@ -67,13 +68,13 @@ private:
     void select(std::uint32_t unit, std::uint8_t bits);
     // Until the drive interrupts. errors: canceled.
     sim::IoStatus wait_interrupt(sim::Co& co);
-    sim::IoStatus wait_ready(sim::Co& co);
+    sim::IoStatus select_ready(sim::Co& co, std::uint32_t unit);
     void prepare_table(GuestAddress data, std::uint32_t length, bool to_memory);
     sim::IoStatus packet_phases(sim::Co& co, ScsiCommand& command);
 
     Machine& machine_;
     std::uint32_t channel_;
-    std::uint64_t handler_ = 0, resets_ = 0;
+    std::uint64_t handler_ = 0, resets_ = 0, removals_ = 0;
     GuestAddress table_ = 0;
     std::uint64_t bus_master_ = 0;
     std::uint8_t status_ = 0;

@@ -40,9 +40,7 @@ public:
         registers_ = function.bar_address(lsi::register_bar);
         line_ = function.intx_line();
         handler_ = machine.interrupts().add_line_handler(line_, [this] { on_interrupt(); });
-        write(lsi::dien, 1, 0x7f);
-        write(lsi::sien0, 1, 0xff);
-        write(lsi::sien1, 1, 0xff);
+        enable_interrupts();
     }
     LsiDriver(const LsiDriver&) = delete;
     LsiDriver& operator=(const LsiDriver&) = delete;
@@ -56,17 +54,19 @@ public:
     std::uint64_t paths = 0;
 
     IoStatus execute(sim::Co& co, ScsiCommand& command, std::uint32_t target, std::uint32_t lun) {
-        machine_.wait_running(co);
         const sim::MutexLock lock(co, one_at_a_time_);
+        machine_.wait_running(co);
         if (gone) return Unexpected(Errno::no_medium);
         write_program(command, target, lun);
         causes_ = 0;
         interrupted_ = false;
+        const std::uint64_t resets = resets_;
         const std::byte* bytes = machine_.memory().span(area_, area_bytes);
         write(lsi::dsp, 4, area_ + program_at);
         while (true) {
-            while (!interrupted_ && !gone) interrupt_.wait(co);
+            while (!interrupted_ && !gone && resets == resets_) interrupt_.wait(co);
             if (gone) return Unexpected(Errno::no_medium);
+            if (resets != resets_) return Unexpected(Errno::canceled);
             interrupted_ = false;
             const std::uint32_t causes = std::exchange(causes_, 0U);
             if ((causes & std::uint32_t{lsi::sist1_timeout} << 16) != 0)
@@ -80,9 +80,29 @@ public:
         command.status = load<std::uint8_t>(bytes + status_at);
         return {};
     }
+    // The command on the bus ends with Errno::canceled.
+    void reset(bool whole_adapter) {
+        if (whole_adapter) {
+            write(lsi::istat0, 1, lsi::istat_reset);
+            enable_interrupts();
+        } else {
+            write(lsi::scntl1, 1, lsi::scntl1_reset);
+            write(lsi::scntl1, 1, 0);
+        }
+        // What was to be told is of what was before.
+        for (const std::uint32_t causes : {lsi::dstat, lsi::sist0, lsi::sist1})
+            (void)read(causes, 1);
+        ++resets_;
+        wake();
+    }
     void wake() { interrupt_.wake_all(); }
 
 private:
+    void enable_interrupts() {
+        write(lsi::dien, 1, 0x7f);
+        write(lsi::sien0, 1, 0xff);
+        write(lsi::sien1, 1, 0xff);
+    }
     void write(std::uint32_t at, std::uint32_t size, std::uint64_t value) {
         machine_.pci().memory_write(registers_ + at, size, value);
     }
@@ -134,7 +154,7 @@ private:
     Machine& machine_;
     PciFunction& function_;
     GuestAddress area_;
-    std::uint64_t registers_ = 0, handler_ = 0, status_program_ = 0;
+    std::uint64_t registers_ = 0, handler_ = 0, status_program_ = 0, resets_ = 0;
     std::uint32_t line_ = 0, causes_ = 0;
     bool interrupted_ = false;
     sim::WaitQueue interrupt_{"lsi interrupt"};
@@ -153,6 +173,14 @@ public:
         return execute_with_sense(machine(), command, [&](ScsiCommand& one) {
             return driver_->execute(co, one, target_, lun_);
         });
+    }
+    IoStatus reset(sim::Co& co, ScsiReset what) override {
+        if (what == ScsiReset::tasks || what == ScsiReset::unit)
+            return Unexpected(Errno::not_supported);
+        machine().wait_running(co);
+        if (driver_->gone) return Unexpected(Errno::no_medium);
+        driver_->reset(what == ScsiReset::adapter);
+        return {};
     }
     void shut_down(sim::Co&) override {
         if (--driver_->paths == 0) driver_->gone = true;

@@ -97,7 +97,17 @@ Status ScsiGuestDisk::identify(sim::Co& co) {
 
 IoStatus ScsiGuestDisk::revalidate(sim::Co& co) {
     stale_ = false;
-    length_ = 0;
+    IoStatus known = read_capacity(co);
+    if (known) return known;
+    // It may have been cut short: then it is to be asked again.
+    if (known.error() == Errno::no_medium)
+        length_ = 0;
+    else
+        stale_ = true;
+    return known;
+}
+
+IoStatus ScsiGuestDisk::read_capacity(sim::Co& co) {
     const Bounce data(path_->machine(), limits_bytes);
     if (data.bytes() == nullptr) return Unexpected(Errno::no_memory);
     ScsiCommand ready;
@@ -140,7 +150,6 @@ IoStatus ScsiGuestDisk::read_limits(sim::Co& co) {
 }
 
 IoStatus ScsiGuestDisk::execute_raw(sim::Co& co, ScsiCommand& command) {
-    path_->machine().wait_running(co);
     if (gone_) return Unexpected(Errno::no_medium);
     ++in_flight_;
     const IoStatus done = path_->execute(co, command);

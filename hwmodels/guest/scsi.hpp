@@ -40,6 +40,9 @@ struct ScsiCommand {
     }
 };
 
+// What a driver may reset when commands do not come back.
+enum class ScsiReset : std::uint8_t { tasks, unit, bus, adapter };
+
 // The way to one logical unit.
 class ScsiPath {
 public:
@@ -47,6 +50,9 @@ public:
     virtual Machine& machine() const = 0;
     // errors: the unit gave no answer: no_medium: it is gone; canceled: aborted or reset; io.
     virtual sim::IoStatus execute(sim::Co& co, ScsiCommand& command) = 0;
+    // Ends commands in flight, which fail with canceled. errors: not_supported: this adapter has no
+    // such reset.
+    virtual sim::IoStatus reset(sim::Co& co, ScsiReset what) = 0;
     // Lets go of the adapter; the last path of an adapter stops it.
     virtual void shut_down(sim::Co& co) = 0;
     virtual void surprise_removed() = 0;
@@ -92,6 +98,7 @@ public:
 private:
     explicit ScsiGuestDisk(std::unique_ptr<ScsiPath> path) : path_(std::move(path)) {}
     blocklayer::Status identify(sim::Co& co);
+    sim::IoStatus read_capacity(sim::Co& co);
     sim::IoStatus read_limits(sim::Co& co);
     // Runs it until it works or fails for good; unit attentions are taken note of and retried.
     sim::IoStatus run(sim::Co& co, ScsiCommand& command);

@@ -66,6 +66,15 @@ public:
     IoStatus execute(sim::Co& co, ScsiCommand& command) override {
         return adapter_->execute(co, command, target_, lun_);
     }
+    IoStatus reset(sim::Co& co, ScsiReset what) override {
+        if (what == ScsiReset::adapter)
+            return adapter_->reset(co) ? IoStatus() : Unexpected(Errno::io);
+        const TaskFunction function = what == ScsiReset::tasks  ? TaskFunction::abort_task_set
+                                      : what == ScsiReset::unit ? TaskFunction::lun_reset
+                                                                : TaskFunction::target_reset;
+        const std::uint8_t answer = TRY(adapter_->manage(co, function, target_, lun_));
+        return answer == response_ok ? IoStatus() : Unexpected(Errno::no_medium);
+    }
     void shut_down(sim::Co& co) override {
         if (release() && !adapter_->gone()) adapter_->shut_down(co);
     }
@@ -191,6 +200,10 @@ IoResult<std::uint16_t> VirtioScsi::take_slot(sim::Co& co, std::size_t index) {
         if (gone_) return Unexpected(Errno::no_medium);
         if (generation != generation_ || index >= queues_.size())
             return Unexpected(Errno::canceled);
+        if (!machine().running()) {
+            machine().wait_running(co);
+            continue;
+        }
         Queue& queue = *queues_[index];
         if (queue.free.empty()) {
             queue.has_room.wait(co);
@@ -263,7 +276,6 @@ IoStatus VirtioScsi::execute(sim::Co& co, ScsiCommand& command, std::uint32_t ta
 
 IoResult<std::uint8_t> VirtioScsi::manage(sim::Co& co, TaskFunction function, std::uint32_t target,
                                           std::uint32_t lun, std::uint64_t tag) {
-    machine().wait_running(co);
     const std::uint16_t slot = TRY(take_slot(co, control_queue));
     const GuestAddress at = queues_[control_queue]->area + slot * slot_bytes;
     std::byte* bytes = queues_[control_queue]->bytes + slot * slot_bytes;

@@ -162,13 +162,19 @@ bool ScsiDevice::has_request(const std::uint64_t* tag) const {
     });
 }
 
+bool ScsiDevice::has_aborted() const {
+    return std::any_of(requests_.begin(), requests_.end(),
+                       [](const ScsiRequest* r) { return r->abort != Abort::none; });
+}
+
 void ScsiDevice::wait_aborted(sim::Co& co) {
-    const auto aborted = [](const ScsiRequest* r) { return r->abort != Abort::none; };
-    while (std::any_of(requests_.begin(), requests_.end(), aborted)) finished_.wait(co);
+    ++waiters_;
+    while (has_aborted()) finished_.wait(co);
+    if (--waiters_ == 0) finished_.wake_all();
 }
 
 void ScsiDevice::wait_requests(sim::Co& co) {
-    while (!requests_.empty()) finished_.wait(co);
+    while (!requests_.empty() || waiters_ > 0) finished_.wait(co);
 }
 
 void ScsiDevice::set_unit_attention(const scsi::Sense& sense) {

@@ -115,8 +115,10 @@ public:
     // Gives how many there were.
     std::size_t abort_requests(Abort how, const std::uint64_t* tag = nullptr);
     bool has_request(const std::uint64_t* tag) const;
-    // Suspends until none that is aborted is left.
+    bool has_aborted() const;
+    // Suspends until none that is aborted is left. The unit stays until then.
     void wait_aborted(sim::Co& co);
+    // Suspends until there are no requests, and nobody waits for any.
     void wait_requests(sim::Co& co);
     void set_unit_attention(const scsi::Sense& sense);
     // Wakes requests that wait for the machine to run again.
@@ -135,6 +137,7 @@ private:
     bool answer_for_missing_unit(ScsiRequest& request) const;
 
     std::vector<ScsiRequest*> requests_;  // in flight, oldest first
+    std::uint64_t waiters_ = 0;           // inside wait_aborted
     sim::WaitQueue finished_{"scsi requests"}, retry_{"machine runs again"};
     scsi::Sense unit_attention_;
 };

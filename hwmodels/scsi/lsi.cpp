@@ -3,7 +3,8 @@
 //
 // A program selects a target and moves bytes in the phases the target asks for. Targets here keep
 // the bus from selection to the end of their command, so one command runs at a time; the program
-// stands still while the target works.
+// stands still while the target works. A reset ends the program at once, but not the target's I/O:
+// the next command to that target begins when it is over.
 //
 // invariant  a program runs no more than steps_max instructions without moving data
 // source     LSI53C895A Technical Manual: registers (4), SCSI SCRIPTS (5).
@@ -61,18 +62,20 @@ private:
     void dma_interrupt(std::uint8_t bits);
     void scsi_interrupt(std::uint8_t first, std::uint8_t second);
     void start();
-    void run(sim::Co& co);
+    void run(sim::Co& co, std::uint64_t since);
     // One instruction. False: the program ends here.
     bool step(sim::Co& co);
     bool move(sim::Co& co, std::uint32_t first, std::uint32_t address);
     bool select(std::uint32_t first);
     bool transfer_control(std::uint32_t first, std::uint32_t address);
     void execute(sim::Co& co);
+    ScsiDevice* unit_on_bus() const;
     void cancel();
+    void reset_units();
 
     std::array<std::byte, register_count> registers_{};
-    bool running_ = false;
-    std::uint64_t epoch_ = 0;
+    bool running_ = false;  // a program of this epoch
+    std::uint64_t epoch_ = 0, fibers_ = 0;
     lsi::Phase phase_ = lsi::bus_free;
     // The command on the bus.
     std::uint32_t target_ = 0, lun_ = 0;
@@ -102,14 +105,19 @@ Status Lsi::realize(sim::Co&) {
 void Lsi::unrealize(sim::Co& co) {
     leave_bus();
     cancel();
-    while (running_) idle_.wait(co);
+    while (fibers_ > 0) idle_.wait(co);
     drop_buses();
 }
 
 void Lsi::cancel() {
     ++epoch_;
+    running_ = false;
     phase_ = lsi::bus_free;
     resumed_.wake_all();
+}
+
+void Lsi::reset_units() {
+    for (Device* device : scsi_bus().devices()) device->reset();
 }
 
 void Lsi::reset() {
@@ -166,12 +174,14 @@ void Lsi::write_byte(std::uint32_t at, std::uint8_t value) {
     case lsi::sist1:
     case lsi::sbcl: return;
     case lsi::istat0:
-        if ((value & lsi::istat_reset) != 0) reset();
+        if ((value & lsi::istat_reset) == 0) return;
+        reset();
+        reset_units();
         return;
     case lsi::scntl1:
         if ((value & lsi::scntl1_reset) != 0) {
             cancel();
-            for (Device* device : scsi_bus().devices()) device->reset();
+            reset_units();
             scsi_interrupt(lsi::sist0_reset, 0);
         }
         break;
@@ -203,15 +213,15 @@ void Lsi::bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t size,
 void Lsi::start() {
     if (running_) return;
     running_ = true;
-    machine().world().spawn(thread(), "lsi program", [this](sim::Co& co) {
-        run(co);
-        running_ = false;
-        idle_.wake_all();
+    ++fibers_;
+    machine().world().spawn(thread(), "lsi program", [this, since = epoch_](sim::Co& co) {
+        run(co, since);
+        if (since == epoch_) running_ = false;
+        if (--fibers_ == 0) idle_.wake_all();
     });
 }
 
-void Lsi::run(sim::Co& co) {
-    const std::uint64_t since = epoch_;
+void Lsi::run(sim::Co& co, std::uint64_t since) {
     for (int steps = 0; since == epoch_; ++steps) {
         while (!machine().running() && since == epoch_) resumed_.wait(co);
         if (since != epoch_) return;
@@ -280,11 +290,20 @@ bool Lsi::transfer_control(std::uint32_t first, std::uint32_t address) {
     }
 }
 
+ScsiDevice* Lsi::unit_on_bus() const {
+    ScsiDevice* unit = scsi_bus().find(0, target_, lun_);
+    return unit != nullptr ? unit : scsi_bus().find_target(0, target_);
+}
+
 // What the target does between its command and its status.
 void Lsi::execute(sim::Co& co) {
-    ScsiDevice* unit = scsi_bus().find(0, target_, lun_);
-    if (unit == nullptr) unit = scsi_bus().find_target(0, target_);
     const std::uint64_t since = epoch_;
+    ScsiDevice* unit = unit_on_bus();
+    while (unit != nullptr && unit->has_aborted()) {
+        unit->wait_aborted(co);
+        if (since != epoch_) return;
+        unit = unit_on_bus();
+    }
     if (unit == nullptr) {
         phase_ = lsi::bus_free;
         return;
@@ -357,10 +376,12 @@ bool Lsi::move(sim::Co& co, std::uint32_t first, std::uint32_t address) {
         data_at_ += part;
         left(part);
         if (data_at_ == data_.size()) {
+            const std::uint64_t since = epoch_;
             if (phase_ == lsi::data_out)
                 execute(co);
             else
                 phase_ = lsi::status;
+            if (since != epoch_) return false;
         }
         if (part == length) return true;
         scsi_interrupt(lsi::sist0_mismatch, 0);  // the target is done before the program is

@@ -62,6 +62,39 @@ TEST_CASE("lsi: a CD on a backing image, which virtio's adapter would not have",
     CHECK(vm.add("scsi-cd", "cd", "a") == "ok");
 }
 
+TEST_CASE("lsi: a reset ends the command at once, the next one waits for its I/O", "[lsi]") {
+    const auto what = GENERATE(guest::ScsiReset::bus, guest::ScsiReset::adapter);
+    MachineFixture vm;
+    auto& node = vm.memory("disk");
+    REQUIRE(vm.add("lsi53c895a", "hba", "") == "ok");
+    REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");
+    int inside = 0, ended = 0;
+    vm.memory_of(node).before = [&](sim::Co& co, const blocklayer::testing::DriverCall& call) {
+        if (call.request != "write") return;
+        CHECK(++inside == 1);
+        co.sleep(sim::milliseconds(5));
+        --inside;
+    };
+    vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
+        CHECK(disk->write(co, 0, pattern(4 * KiB, 1)) == Unexpected(Errno::canceled));
+        ++ended;
+    });
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::milliseconds(1));
+        CHECK(inside == 1);
+        auto& path = dynamic_cast<guest::ScsiGuestDisk&>(*disk).path();
+        CHECK(path.reset(co, guest::ScsiReset::unit) == Unexpected(Errno::not_supported));
+        REQUIRE(path.reset(co, what));
+        REQUIRE(disk->write(co, 0, pattern(4 * KiB, 2)));
+        std::vector<std::byte> back(4 * KiB);
+        REQUIRE(disk->read(co, 0, back));
+        CHECK((back == pattern(4 * KiB, 2)));
+    });
+    CHECK(ended == 1);
+}
+
 TEST_CASE("lsi: the adapter is unplugged with its disk under load", "[lsi]") {
     MachineFixture vm;
     auto& node = vm.memory("disk");

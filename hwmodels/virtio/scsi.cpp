@@ -45,7 +45,8 @@ constexpr std::uint64_t queues_unset = UINT32_MAX;
 struct Command {
     ScsiRequest scsi;
     Chain chain;
-    ScsiDevice* device = nullptr;
+    std::uint32_t target = 0;
+    bool addressed = false;  // as units of this bus are
     std::size_t queue = 0;
     std::uint64_t epoch = 0;
     std::uint32_t sense_size = 0;
@@ -79,6 +80,7 @@ private:
     void unit_attention(ScsiDevice& device, const scsi::Sense& sense) override;
 
     void start_command(std::size_t index, Chain& chain);
+    ScsiDevice* unit_of(const Command& command) const;
     void serve(sim::Co& co, Command& command);
     void respond(Command& command, std::uint8_t response);
     void start_control(Chain& chain);
@@ -239,26 +241,32 @@ void VirtioScsi::start_command(std::size_t index, Chain& chain) {
                 std::min<std::size_t>(cdb_size_, scsi.cdb.size()));
     scsi.to_device = out.sub(header, out.size() - header);
     scsi.from_device = in.sub(response, in.size() - response);
-    if (bytes[0] == std::byte{1}) {
-        const auto target = std::to_integer<std::uint32_t>(bytes[1]);
-        command->device = bus().find(0, target, scsi.lun);
-        if (command->device == nullptr) command->device = bus().find_target(0, target);
-    }
+    command->addressed = bytes[0] == std::byte{1};
+    command->target = std::to_integer<std::uint32_t>(bytes[1]);
     begin_request();
+    host().machine().command_begun();
     host().machine().world().spawn(
         VirtioDevice::thread(), "virtio-scsi command",
         [this, command = std::move(command)](sim::Co& co) { serve(co, *command); });
 }
 
+ScsiDevice* VirtioScsi::unit_of(const Command& command) const {
+    if (!command.addressed) return nullptr;
+    ScsiDevice* unit = bus().find(0, command.target, command.scsi.lun);
+    return unit != nullptr ? unit : bus().find_target(0, command.target);
+}
+
 void VirtioScsi::serve(sim::Co& co, Command& command) {
+    host().machine().command_arrived();
+    ScsiDevice* unit = unit_of(command);  // there as long as it has the request
     const bool both = command.scsi.to_device.size() > 0 && command.scsi.from_device.size() > 0;
     const auto too_little = [&] {
-        const auto transfer = scsi::transfer_of(command.scsi.cdb, command.device->block_bytes());
+        const auto transfer = scsi::transfer_of(command.scsi.cdb, unit->block_bytes());
         return transfer.bytes > (transfer.to_device ? command.scsi.to_device.size()
                                                     : command.scsi.from_device.size());
     };
     std::uint8_t response = wire::ok;
-    if (command.device == nullptr || !command.device->placed) {
+    if (unit == nullptr) {
         response = wire::bad_target;
     } else if (both && !has_feature(wire::feature_inout)) {
         response = wire::failure;
@@ -266,7 +274,7 @@ void VirtioScsi::serve(sim::Co& co, Command& command) {
         command.scsi.transferred = command.scsi.to_device.size() + command.scsi.from_device.size();
         response = wire::overrun;
     } else {
-        command.device->execute(co, command.scsi);
+        unit->execute(co, command.scsi);
         switch (command.scsi.abort) {
         case Abort::none:
             if (command.scsi.overrun) response = wire::overrun;
