@@ -12,6 +12,7 @@
 #include "blocklayer/jobs/job.hpp"
 #include "blocklayer/json_text.hpp"
 #include "blocklayer/monitor/command.hpp"
+#include "hwmodels/guest/bounce.hpp"
 #include "hwmodels/guest/open_disk.hpp"
 #include "sim/arena.hpp"
 #include "sim/check.hpp"
@@ -54,6 +55,7 @@ Rig::Rig(RigOptions options)
         event_came_.wake_all();
     });
     machine->resume();
+    if (checks_ == Checks::on) guest::heap_of(*machine).watch();
     hotplug_ = std::make_unique<guest::HotplugHandler>(*machine);
 }
 
@@ -97,13 +99,25 @@ void Rig::add_node(sim::Co& co, const std::string& name, const std::string& form
 guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::string& model,
                               const std::string& node, Value more, Plug how) {
     Value arguments = Value::dict({{"driver", model}, {"id", id}, {"drive", node}});
+    // What guests' drivers make use of is the world's choice too.
+    if (model.starts_with("virtio-") && !preparing) {
+        if (!world.feature("event index")) arguments.set("event_idx", false);
+        if (!world.feature("indirect descriptors")) arguments.set("indirect_desc", false);
+    }
     if (more.is_dict())
         for (const auto& [key, value] : more.members()) arguments.set(key, value);
-    const Value arguments_given = arguments;
+    const bool write_through = arguments.get_string("write-cache", "") == "off";
     if (how == Plug::cold)
         must(machine->add_device(co, arguments, how), "a device of a machine that is built");
     else
         qmp(co, "device_add", std::move(arguments));
+    guest::CheckedDisk& disk = open_again(co, id, node);
+    if (write_through) disk.set_write_through();
+    return disk;
+}
+
+guest::CheckedDisk& Rig::open_again(sim::Co& co, const std::string& id, const std::string& node) {
+    if (disks_.contains(id)) forget_disk(id);
     auto opened = guest::open_disk(co, *machine, id);
     if (!opened) fail(fmt::format("disk '{}': {}", id, opened.error().text));
     std::shared_ptr<guest::ContentOracle> oracle;
@@ -118,10 +132,14 @@ guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::str
         hotplug_->add_disk(function->devfn >> 3, disk->disk());
         disk->keeps_to(function->place());
     }
-    if (const Value* cache = arguments_given.find("write-cache");
-        cache != nullptr && *cache == Value("off"))
-        disk->set_write_through();
     return *disk;
+}
+
+void Rig::forget_disk(const std::string& id) {
+    const auto disk = disks_.find(id);
+    if (disk == disks_.end()) return;
+    hotplug_->remove_disk(disk->second->disk());
+    disks_.erase(disk);
 }
 
 void Rig::unplug(sim::Co& co, const std::string& id) {
@@ -270,12 +288,18 @@ void Rig::disarm(const std::string& file) { store.medium(file)->chosen_faults().
 
 Rig::Contents Rig::verify_running(sim::Co& co, Reading reading) {
     finish(co);
-    std::erase_if(disks_,  // those that were unplugged
-                  [&](const auto& disk) { return machine->find_device(disk.first) == nullptr; });
+    for (auto disk = disks_.begin(); disk != disks_.end();) {
+        const std::string& id = disk++->first;
+        if (machine->find_device(id) == nullptr) forget_disk(id);
+    }
     for (const auto& [id, disk] : disks_) {
         if (const auto flushed = disk->flush(co); !flushed && !errors_injected)
             fail(fmt::format("disk '{}': the last flush failed", id));
         if (reading == Reading::by_guests) read_whole(co, *disk);
+        const blocklayer::BlockBackend* backend = machine->find_device(id)->backend();
+        if (backend != nullptr && disk->length() != backend->length())
+            fail(fmt::format("the guest takes disk '{}' for {} bytes, it has {}", id,
+                             disk->length(), backend->length()));
     }
     note_lengths();
     Contents last = contents();
@@ -285,6 +309,7 @@ Rig::Contents Rig::verify_running(sim::Co& co, Reading reading) {
     }
     disks_.clear();
     if (checks_ == Checks::on) {
+        guest::heap_of(*machine).check();
         check_counters();
         check_images(co);
     }

@@ -54,6 +54,10 @@ public:
     // Plugs a device in and opens the guest's disk on it. The oracle is kept by node.
     guest::CheckedDisk& plug(sim::Co& co, const std::string& id, const std::string& model,
                              const std::string& node, Value more = {}, Plug how = Plug::hot);
+    // The guest's driver of a disk that is there, anew: after a reset of the machine.
+    guest::CheckedDisk& open_again(sim::Co& co, const std::string& id, const std::string& node);
+    // The guest's driver lets go of a disk that is there no more, or not as it was.
+    void forget_disk(const std::string& id);
     // device_del; the guest shuts its disk down when it hears of it. Waits until it is gone.
     void unplug(sim::Co& co, const std::string& id);
     guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
@@ -103,6 +107,7 @@ public:
     void cut_power_and_verify(sim::Co& co);
     bool power_is_off() const { return power_is_off_; }
     bool errors_injected = false;  // then clusters may be left over
+    bool preparing = false;        // before the first choice
     // What each client of the workload has seen, besides events.
     std::map<std::string, std::string> seen;
     // All that can be seen of how a run ended: files, events in their order, what clients saw. Not

@@ -41,7 +41,9 @@ void run_part(Rig& rig, Verdict& verdict, Body body) {
 }
 
 void prepare(const Workload& workload, Rig& rig, Verdict& verdict) {
+    rig.preparing = true;
     if (workload.prepare != nullptr) run_part(rig, verdict, workload.prepare);
+    rig.preparing = false;
     verdict.digest = rig.world.trace().digest();
     verdict.events = rig.world.events_run();
 }
