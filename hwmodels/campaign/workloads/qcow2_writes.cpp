@@ -112,6 +112,23 @@ void tiny_caches_power_cut(Rig& rig, sim::Co& co) {
     rig.cut_power_and_verify(co);
 }
 
+// Each few writes take what another block of refcounts describes, and hardly anything is flushed.
+void growing_power_cut(Rig& rig, sim::Co& co) {
+    set_up(rig, co, 8 * small_l2_bytes, {},
+           Value::dict({{"cluster-size", small_cluster}, {"refcount-bits", 64}}));
+    load(rig, 2,
+         {.operations = 16,
+          .area = 4 * small_l2_bytes,
+          .longest = 12 * KiB,
+          .reads = 0,
+          .zeroes = 0,
+          .discards = 1,
+          .flushes = 1});
+    rig.slow("disk.qcow2", 2);
+    co.moment("power cut", 400);
+    rig.cut_power_and_verify(co);
+}
+
 // The rest of a cluster cannot be read from the backing file: nothing may be left behind.
 void backing_errors(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 2});
@@ -182,6 +199,10 @@ const WorkloadRegistration raw_cut({.name = "raw writes, power cut",
                                     .cache = sim::WriteCache::volatile_});
 const WorkloadRegistration unreadable({.name = "qcow2 writes, the backing file has errors",
                                        .run = backing_errors});
+const WorkloadRegistration growing_cut({.name = "qcow2 image that grows, power cut",
+                                        .run = growing_power_cut,
+                                        .limits = tiny,
+                                        .cache = sim::WriteCache::volatile_});
 const WorkloadRegistration scarce_cut({.name = "qcow2 writes with tiny caches, power cut",
                                        .run = tiny_caches_power_cut,
                                        .limits = tiny,
