@@ -96,7 +96,15 @@ Status ScsiGuestDisk::identify(sim::Co& co) {
 }
 
 IoStatus ScsiGuestDisk::revalidate(sim::Co& co) {
-    stale_ = false;
+    stale_ = true;
+    return refresh(co);
+}
+
+// One at a time: an answer from before must not come last.
+IoStatus ScsiGuestDisk::refresh(sim::Co& co) {
+    if (!stale_) return {};
+    const sim::MutexLock lock(co, refreshing_);
+    if (!std::exchange(stale_, false)) return {};
     IoStatus known = read_capacity(co);
     if (known) return known;
     // It may have been cut short: then it is to be asked again.
@@ -182,7 +190,7 @@ bool ScsiGuestDisk::fits_blocks(std::uint64_t offset, std::uint64_t length) cons
 IoStatus ScsiGuestDisk::move(sim::Co& co, std::uint64_t offset, std::byte* bytes,
                              std::uint64_t length, bool write) {
     if (closing_) return Unexpected(Errno::no_medium);
-    if (std::exchange(stale_, false)) TRY(revalidate(co));
+    TRY(refresh(co));
     if (!fits_blocks(offset, length)) return Unexpected(Errno::invalid);
     while (length > 0) {
         const std::uint64_t part = std::min(length, request_bytes_max / block_size_ * block_size_);

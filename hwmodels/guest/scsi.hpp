@@ -98,6 +98,7 @@ public:
 private:
     explicit ScsiGuestDisk(std::unique_ptr<ScsiPath> path) : path_(std::move(path)) {}
     blocklayer::Status identify(sim::Co& co);
+    sim::IoStatus refresh(sim::Co& co);  // what is stale
     sim::IoStatus read_capacity(sim::Co& co);
     sim::IoStatus read_limits(sim::Co& co);
     // Runs it until it works or fails for good; unit attentions are taken note of and retried.
@@ -116,6 +117,7 @@ private:
     scsi::Sense last_sense_;
     std::uint64_t in_flight_ = 0;
     sim::WaitQueue idle_{"guest scsi disk's requests"};
+    sim::Mutex refreshing_{"guest scsi disk's capacity"};
 };
 
 }  // namespace hwmodels::guest
