@@ -83,7 +83,7 @@ public:
         for (std::size_t i = 0; i < shrunk_.plan.answers.size() && more(); ++i) without_answer(i);
         if (!best_.found) flip_from_the_end(options_.runs_max / 3);
         if (!best_.found) hold_back_from_the_end();
-        if (!best_.found) leave_out_operations();
+        if (!best_.found) leave_out();
         return best_;
     }
 
@@ -201,20 +201,22 @@ private:
         }
     }
 
-    // It fails in every order: then it is for an operation to be left out.
-    void leave_out_operations() {
-        std::map<std::uint64_t, std::uint32_t> asked;
+    // It fails in every order: then it is for an operation, or a feature, to be left out.
+    void leave_out() {
+        std::map<std::pair<ChoiceKind, std::uint64_t>, std::uint32_t> asked;
         const auto& choices = shrunk_.log.choices;
         for (std::size_t c = 0; c < choices.size() && more(); ++c) {
             const Choice& choice = choices[c];
-            if (choice.kind != ChoiceKind::operation) continue;
-            const std::uint32_t occurrence = asked[choice.label.hash()]++;
+            const bool feature = choice.kind == ChoiceKind::feature;
+            if (choice.kind != ChoiceKind::operation && !feature) continue;
+            const std::uint32_t occurrence = asked[{choice.kind, choice.label.hash()}]++;
             if (choice.k != 0) continue;
             Plan plan = shrunk_.plan;
             plan.answers.push_back({choice.kind, choice.label, occurrence, 1});
             if (passes(plan_schedule(plan)))
-                name(c, fmt::format("the operation '{}' (no. {}) is done", choice.label.name(),
-                                    occurrence + 1));
+                name(c,
+                     fmt::format("the {} '{}' (no. {}) is {}", feature ? "feature" : "operation",
+                                 choice.label.name(), occurrence + 1, feature ? "there" : "done"));
         }
     }
 

@@ -423,6 +423,20 @@ TEST_CASE("explore: a failure in every order is explained by the operation that 
     CHECK(explain(trial, shrunk).critical == "the operation 'harmful' (no. 1) is done");
 }
 
+TEST_CASE("explore: a failure in every order is explained by the feature that makes it") {
+    const Trial trial = [](Attempt attempt) {
+        World world({.schedule = std::move(attempt.schedule)});
+        const bool wrong = world.feature("harmful");
+        for (int i = 0; i < 40; ++i) world.spawn(world.main_thread(), "fiber", [](Co&) {});
+        world.run_until_idle();
+        return Verdict{wrong, wrong ? "wrong" : "", "", 0, 40};
+    };
+    RunLog log;
+    REQUIRE(trial({1, recorder(random_schedule(1), log)}).failed);
+    const Shrunk shrunk = shrink(trial, 1, log.choices, "wrong");
+    CHECK(explain(trial, shrunk).critical == "the feature 'harmful' (no. 1) is there");
+}
+
 TEST_CASE("explore: PCT's bound is what the theorem says") {
     CHECK(pct_miss_bound(1, 1, {10, 4}) == Approx(0.75));
     CHECK(pct_miss_bound(2, 2, {10, 4}) == Approx(0.975 * 0.975));
