@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hwmodels/campaign/hunt.hpp"
 
+#include <algorithm>
 #include <map>
 
 namespace hwmodels::campaign {
@@ -42,7 +43,9 @@ Hunted hunt(const HuntOptions& options) {
     };
     std::vector<Hunting> all;
     for (const Workload* workload : all_workloads())
-        if (options.only == nullptr || options.only == workload)
+        if ((options.only == nullptr || options.only == workload) &&
+            std::find(options.without.begin(), options.without.end(), workload) ==
+                options.without.end())
             all.push_back({workload,
                            trial_of(*workload),
                            {.seed = options.seed, .strategies = options.strategies}});

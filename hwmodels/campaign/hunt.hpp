@@ -23,6 +23,7 @@ struct HuntOptions {
     std::uint64_t seed = 1;  // of run 0
     std::uint64_t schedules_max = 1000;
     const Workload* only = nullptr;  // nullptr: all workloads
+    std::vector<const Workload*> without;
 };
 
 struct Hunted {

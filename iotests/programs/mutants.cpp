@@ -63,6 +63,8 @@ bool switch_on(std::string_view mutant) {
     return false;
 }
 
+constexpr int others_max = 8;
+
 struct Words {
     std::string_view mutant, strategies, seed, runs, workload;
 };
@@ -125,10 +127,23 @@ std::string told(const Examined& examined) {
 int hunt_for(const Words& words, bool and_examine) {
     HuntOptions options;
     if (!understand(words, options)) return 2;
-    const Hunted hunted = hunt(options);
-    std::string text = told(words.mutant, hunted);
-    if (and_examine && hunted.workload != nullptr) text += ", " + told(examine(hunted));
-    fmt::print("{{{}}}\n", text);
+    Hunted hunted = hunt(options);
+    if (hunted.workload == nullptr || !and_examine) {
+        fmt::print("{{{}}}\n", told(words.mutant, hunted));
+        return 0;
+    }
+    // A workload that fails whatever it does explains nothing: then another one may.
+    Examined examined = examine(hunted);
+    for (int others = 0; others < others_max && examined.critical.empty(); ++others) {
+        options.without.push_back(hunted.workload);
+        const Hunted next = hunt(options);
+        if (next.workload == nullptr) break;
+        const std::uint64_t schedules = hunted.schedules + next.schedules;
+        hunted = next;
+        hunted.schedules = schedules;
+        examined = examine(hunted);
+    }
+    fmt::print("{{{}, {}}}\n", told(words.mutant, hunted), told(examined));
     return 0;
 }
 
