@@ -111,6 +111,25 @@ void unplug_and_plug(Rig& rig, sim::Co& co, const char* model, const Value& more
     rig.verify(co);
 }
 
+// The machine is reset before the guest has let go of the disk: it goes under its commands.
+void nvme_unplugged_by_reset(Rig& rig, sim::Co& co) {
+    const Value more = Value::dict({{"serial", "one"}});
+    add_node(rig, co, "disk");
+    rig.plug(co, "d", "nvme", "disk", more);
+    load(rig, "d", 3, true);
+    rig.slow("disk.img", 4);
+    if (rig.world.keep("unplugging")) {
+        co.moment("unplugging", any_moment);
+        rig.qmp(co, "device_del", Value::dict({{"id", "d"}}));
+        rig.qmp(co, "system_reset");
+        rig.wait_event(co, "DEVICE_DELETED", Value::dict({{"device", "d"}}));
+        rig.disk("d").surprise_removed();
+        rig.finish(co);
+        rig.plug(co, "d", "nvme", "disk", more);
+    }
+    rig.verify(co);
+}
+
 void nvme_unplugged(Rig& rig, sim::Co& co) {
     unplug_and_plug(rig, co, "nvme", Value::dict({{"serial", "one"}}));
 }
@@ -311,6 +330,25 @@ void machine_stopped(Rig& rig, sim::Co& co) {
     rig.verify(co);
 }
 
+// Disks that guests may see grow.
+void grown(Rig& rig, sim::Co& co) {
+    const Kind& kind = kinds[2 * rig.world.choose(2, "kind of disk")];
+    rig.image({.file = "disk.img", .format = "raw", .size = 24 * KiB});
+    rig.add_node(co, "disk", "raw", "disk.img", Value::dict({{"discard", "unmap"}}));
+    if (kind.adapter != nullptr) add_adapter(rig, co, kind.adapter);
+    guest::CheckedDisk& disk = rig.plug(co, "d", kind.model, "disk");
+    load(rig, "d", 3, false, 8);
+    for (std::uint64_t size = 24 * KiB; size < 56 * KiB; size += 16 * KiB) {
+        if (!rig.world.keep("resize")) break;
+        co.moment("resize", any_moment);
+        const auto begun = disk.oracle().begin_zeroes(size, 16 * KiB);
+        rig.qmp(co, "block_resize",
+                Value::dict({{"node-name", "disk"}, {"size", size + 16 * KiB}}));
+        disk.oracle().end_change(begun, size, 16 * KiB, true);
+    }
+    rig.verify(co);
+}
+
 // The guest's processes are gone with their memory, what runs on the host is not.
 void machine_reset(Rig& rig, sim::Co& co) {
     plug_any(rig, co);
@@ -332,9 +370,11 @@ const WorkloadRegistration all[] = {
     WorkloadRegistration({.name = "NVMe disk with small queues", .run = nvme_small_queues}),
     WorkloadRegistration({.name = "NVMe queue deleted under load", .run = nvme_queue_deleted}),
     WorkloadRegistration({.name = "NVMe disk unplugged under load", .run = nvme_unplugged}),
+    WorkloadRegistration({.name = "NVMe disk unplugged by reset", .run = nvme_unplugged_by_reset}),
     WorkloadRegistration({.name = "SCSI resets under load", .run = scsi_resets}),
     WorkloadRegistration({.name = "SCSI tasks aborted under load", .run = scsi_aborts}),
     WorkloadRegistration({.name = "SCSI units and adapters unplugged", .run = scsi_unplugged}),
+    WorkloadRegistration({.name = "growing disks that guests see grow", .run = grown}),
     WorkloadRegistration({.name = "machine reset under load", .run = machine_reset}),
     WorkloadRegistration({.name = "machine stopped, every kind of disk", .run = machine_stopped}),
 };

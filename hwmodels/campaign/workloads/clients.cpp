@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Several who administer one machine, or one image: QMP clients that are lost in the middle of what
 // they do, with jobs of theirs that go on; another machine that wants the same image.
+#include <algorithm>
 #include <deque>
 
 #include "blocklayer/graph/backend.hpp"
@@ -37,6 +38,7 @@ public:
         });
     }
     void negotiate(sim::Co& co) {
+        co.moment("the capabilities are negotiated", 20);
         if (call(co, "query-jobs").has("return"))
             Rig::fail("a command is run before the capabilities were negotiated");
         negotiated_ = true;
@@ -135,6 +137,13 @@ void set_up(Rig& rig, sim::Co& co) {
     rig.learn(co, "d");
 }
 
+std::size_t nodes_of_lost(sim::Co& co, Client& client) {
+    const Value nodes = client.must(co, "query-named-block-nodes");
+    return static_cast<std::size_t>(std::count_if(
+        nodes.items().begin(), nodes.items().end(),
+        [](const Value& node) { return node.at("node-name").as_string().starts_with("lost"); }));
+}
+
 void clients_lost(Rig& rig, sim::Co& co) {
     Client watcher(rig);
     watcher.negotiate(co);
@@ -147,7 +156,11 @@ void clients_lost(Rig& rig, sim::Co& co) {
         auto client = std::make_unique<Client>(rig);
         client->negotiate(co);
         Mover mover(rig, *client);
+        // Whatever those who were lost wanted has been done by now, or never will be.
+        const std::size_t nodes = nodes_of_lost(co, *client);
         for (bool lost = false; !lost;) {
+            if (nodes_of_lost(co, *client) != nodes)
+                Rig::fail("a command of a client that was lost is run");
             if (!mover.step(co)) {
                 done = true;
                 break;
@@ -163,11 +176,11 @@ void clients_lost(Rig& rig, sim::Co& co) {
             --losses;
             // What it still wanted is of no interest to anybody.
             client->send("blockdev-add",
-                         Value::dict({{"driver", "null-co"}, {"node-name", "of the lost"}}));
+                         Value::dict({{"driver", "null-co"},
+                                      {"node-name", "lost" + std::to_string(losses)}}));
             co.moment("the client is lost", 6);
             client.reset();
         }
-        if (!done) co.sleep(sim::milliseconds(1));
     }
     rig.finish(co);
     // Nothing of all that has escaped the one who watched.
@@ -260,8 +273,12 @@ void two_machines(Rig& rig, sim::Co& co) {
                .size = disk_bytes,
                .create = Value::dict({{"cluster-size", 4 * KiB}}),
                .filled = 1});
-    rig.qmp(co, "blockdev-add",
-            Value::dict({{"driver", "file"}, {"node-name", "file"}, {"filename", "disk.qcow2"}}));
+    rig.qmp(
+        co, "blockdev-add",
+        Value::dict({{"driver", "file"},
+                     {"node-name", "file"},
+                     {"auto-read-only", rig.world.choose(2, "read-only while nobody writes") == 1},
+                     {"filename", "disk.qcow2"}}));
     const auto node = [](bool read_only) {
         return Value::dict({{"driver", "qcow2"},
                             {"node-name", "disk"},

@@ -94,6 +94,7 @@ void put_on(Rig& rig, sim::Co& co, const char* node) {
 void begin(Rig& rig, sim::Co& co, Fleecing& fleecing, const Value& more) {
     Value options = Value::dict({{"driver", "copy-before-write"},
                                  {"node-name", "filter"},
+                                 {"discard", "unmap"},
                                  {"file", "disk"},
                                  {"target", "kept"}});
     for (const auto& [name, value] : more.members()) options.set(name, value);
