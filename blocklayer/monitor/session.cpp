@@ -12,6 +12,7 @@
 #include "blocklayer/monitor/command.hpp"
 #include "blocklayer/monitor/json.hpp"
 #include "blocklayer/monitor/version.hpp"
+#include "sim/mutant.hpp"
 #include "sim/sync.hpp"
 
 namespace blocklayer {
@@ -171,7 +172,7 @@ struct Session::State : std::enable_shared_from_this<State> {
     }
 
     void event(const QmpEvent& event) {
-        if (!negotiated) return;
+        if (!negotiated && !sim::mutant<"qmp: events before the negotiation">()) return;
         const std::int64_t us = (options.epoch_ns + event.at.ns) / 1000;
         Value line = Value::dict({{"event", Value(event.name)}});
         if (!event.data.is_null()) line.set("data", event.data);
@@ -205,7 +206,7 @@ Session::Session(BlockLayer& layer, Output output, SessionOptions options)
 
 Session::~Session() {
     state_->output = nullptr;
-    state_->queue.clear();
+    if (!sim::mutant<"qmp: what a lost client wanted is done">()) state_->queue.clear();
 }
 
 void Session::feed(std::string_view text) {

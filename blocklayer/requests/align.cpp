@@ -37,7 +37,9 @@ IoStatus RequestLayer::read(sim::Co& co, Node& node, TrackedRequest& tracked, si
     if (into.empty()) return {};
     if (stack_is_short(co)) return Unexpected(Errno::no_memory);
     const std::uint64_t align = node.limits().request_alignment;
-    if (flags.has(RequestFlag::serialising) || flags.has(RequestFlag::copy_on_read)) {
+    if (flags.has(RequestFlag::serialising) ||
+        (flags.has(RequestFlag::copy_on_read) &&
+         !sim::mutant<"copy-on-read: copies are not serialised">())) {
         const std::uint64_t cluster = flags.has(RequestFlag::copy_on_read)
                                           ? std::max(align, node.driver().info().cluster_size)
                                           : align;

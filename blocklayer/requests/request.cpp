@@ -165,7 +165,8 @@ void RequestLayer::set_length(Node& node, std::uint64_t length) {
     length = whole_sectors(length);
     if (node.length_ == length) return;
     node.length_ = length;
-    for (const auto& bitmap : node.dirty_bitmaps_) bitmap->resize(length);
+    if (!sim::mutant<"bitmaps: a resize passes them by">())
+        for (const auto& bitmap : node.dirty_bitmaps_) bitmap->resize(length);
     const std::vector<Edge*> users = node.parents_;
     for (Edge* user : users) {
         const Node* above = user->parent().as_node();
@@ -190,7 +191,8 @@ void RequestLayer::mark_dirty(Node& node, std::uint64_t offset, std::uint64_t le
     if (sim::mutant<"requests: the end of a write is not marked dirty">())
         length = std::min<std::uint64_t>(length, 512);
     for (const auto& bitmap : node.dirty_bitmaps_)
-        if (bitmap->enabled) bitmap->set(offset, length);
+        if (bitmap->enabled || sim::mutant<"bitmaps: disabled ones take note">())
+            bitmap->set(offset, length);
 }
 
 }  // namespace blocklayer

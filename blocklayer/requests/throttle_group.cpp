@@ -27,7 +27,9 @@ ThrottleMemberQueue::~ThrottleMemberQueue() {
 }
 
 void ThrottleMemberQueue::pass(sim::Co& co, Direction direction, std::uint64_t bytes) {
-    if (suspended_ > 0 || !group_.limits_.any()) return;
+    if ((suspended_ > 0 && !sim::mutant<"throttle: drained requests wait for limits">()) ||
+        !group_.limits_.any())
+        return;
     const sim::World::Within anywhere(co, sim::Place());  // the group is of many nodes
     ThrottleGroup::Turn& turn = group_.turn_of(direction);
     if (turn.waiting == 0 && group_.buckets_.wait(group_.limits_, direction, co.world().now()) ==
@@ -51,7 +53,8 @@ void ThrottleMemberQueue::suspend() {
     ++suspended_;
     for (const Direction direction : directions) {
         std::vector<Waiting*>& line = waiting_[index(direction)];
-        group_.turn_of(direction).waiting -= line.size();
+        if (!sim::mutant<"throttle: who was let go still counts">())
+            group_.turn_of(direction).waiting -= line.size();
         for (Waiting* waiting : line) {
             waiting->may_go = true;
             waiting->queue.wake_one();
@@ -77,6 +80,7 @@ void ThrottleGroup::set_limits(const ThrottleLimits& limits) {
     for (const Direction direction : directions) {
         Turn& turn = turn_of(direction);
         if (!turn.timer->armed()) continue;
+        if (sim::mutant<"throttle: new limits leave the timer as it is">()) continue;
         // The same member is first again.
         turn.timer->arm(world_.now() + buckets_.wait(limits_, direction, world_.now()));
     }
@@ -88,6 +92,7 @@ ThrottleMemberQueue* ThrottleGroup::next_waiting(Direction direction,
     const std::size_t start =
         found == members_.end() ? 0 : static_cast<std::size_t>(found - members_.begin()) + 1;
     for (std::size_t i = 0; i < members_.size(); ++i) {
+        if (i > 0 && sim::mutant<"throttle: only the next member is looked at">()) break;
         ThrottleMemberQueue* member = members_[(start + i) % members_.size()];
         if (!member->waiting_[index(direction)].empty()) return member;
     }
@@ -109,7 +114,8 @@ void ThrottleGroup::expired(Direction direction) {
     ThrottleMemberQueue::Waiting* first = line.front();
     line.erase(line.begin());
     --turn.waiting;
-    buckets_.account(limits_, direction, first->bytes);
+    if (!sim::mutant<"throttle: who has waited costs nothing">())
+        buckets_.account(limits_, direction, first->bytes);
     first->may_go = true;
     first->queue.wake_one();
     schedule(direction);

@@ -176,7 +176,7 @@ void AtaDrive::end_command() {
 }
 
 void AtaDrive::succeed(std::uint8_t status) {
-    if (!alive()) return;
+    if (!alive() && !sim::mutant<"ata: cancelled commands are answered">()) return;
     status_ = status;
     host().interrupt(*this);
 }
@@ -220,7 +220,7 @@ void AtaDrive::reset() {
     }
     cancel();
     drive_reset();
-    if (in_flight_ > 0) {
+    if (in_flight_ > 0 && !sim::mutant<"ata: a reset does not wait">()) {
         resetting_ = true;
         status_ = status_busy;
         return;

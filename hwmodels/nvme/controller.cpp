@@ -22,6 +22,7 @@
 #include "hwmodels/pci/pci_device.hpp"
 #include "hwmodels/qdev/block_properties.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 namespace {
@@ -147,7 +148,7 @@ void Nvme::unrealize(sim::Co& co) {
     leave_bus();
     gone_ = true;
     disable();
-    while (in_flight_ > 0) idle_.wait(co);
+    while (in_flight_ > 0 && !sim::mutant<"nvme: unplugged under its commands">()) idle_.wait(co);
     drive_.drop();
 }
 
@@ -171,7 +172,7 @@ void Nvme::disable() {
     configuration_ &= ~nvme::cc_enable;
     update_interrupt();
     disabling_ = true;
-    if (in_flight_ == 0) finish_disable();
+    if (in_flight_ == 0 || sim::mutant<"nvme: disabling does not wait">()) finish_disable();
 }
 
 void Nvme::finish_disable() {
@@ -257,7 +258,7 @@ void Nvme::doorbell(std::uint64_t index, std::uint32_t value) {
     const auto found = completions_.find(id);
     if (found == completions_.end() || value >= found->second.size) return;
     found->second.head = value;
-    flush_waiting(found->second);
+    if (!sim::mutant<"nvme: room for completions is not used">()) flush_waiting(found->second);
     update_interrupt();
 }
 
@@ -334,7 +335,8 @@ void Nvme::complete(std::uint16_t id, std::uint64_t made, const nvme::Command& c
 }
 
 void Nvme::flush_waiting(CompletionQueue& queue) {
-    while (!queue.waiting.empty() && !queue.full()) {
+    while (!queue.waiting.empty() &&
+           (!queue.full() || sim::mutant<"nvme: completions overwrite a full queue">())) {
         const CompletionQueue::Entry entry = queue.waiting.front();
         queue.waiting.pop_front();
         std::byte* at = machine().memory().span(queue.base + queue.tail * nvme::completion_bytes,
@@ -355,7 +357,8 @@ void Nvme::flush_waiting(CompletionQueue& queue) {
                   std::uint32_t{static_cast<std::uint16_t>(status << 1 | (queue.phase ? 1 : 0))}
                       << 16);
         queue.tail = (queue.tail + 1) % queue.size;
-        if (queue.tail == 0) queue.phase = !queue.phase;
+        if (queue.tail == 0 && !sim::mutant<"nvme: the phase does not turn">())
+            queue.phase = !queue.phase;
     }
 }
 
@@ -444,7 +447,8 @@ std::uint16_t Nvme::delete_submissions(sim::Co& co, std::uint16_t id) {
     while (true) {
         const auto now = submissions_.find(id);  // it goes when the controller is disabled
         if (now == submissions_.end() || now->second.made != made) return nvme::success;
-        if (now->second.in_flight == 0) break;
+        if (now->second.in_flight == 0 || sim::mutant<"nvme: a queue goes under its commands">())
+            break;
         ended_.wait(co);
     }
     submissions_.erase(id);

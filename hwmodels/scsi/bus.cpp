@@ -6,6 +6,7 @@
 
 #include "hwmodels/machine.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 
@@ -148,7 +149,9 @@ void ScsiDevice::execute(sim::Co& co, ScsiRequest& request) {
 std::size_t ScsiDevice::abort_requests(Abort how, const std::uint64_t* tag) {
     std::size_t count = 0;
     for (ScsiRequest* request : requests_) {
-        if (tag != nullptr && request->tag != *tag) continue;
+        if (tag != nullptr && request->tag != *tag &&
+            !sim::mutant<"scsi: an abort takes its neighbours along">())
+            continue;
         if (request->abort == Abort::none) request->abort = how;
         ++count;
     }
@@ -174,6 +177,7 @@ void ScsiDevice::wait_aborted(sim::Co& co) {
 }
 
 void ScsiDevice::wait_requests(sim::Co& co) {
+    if (sim::mutant<"scsi: a unit goes under its commands">()) return;
     while (!requests_.empty() || waiters_ > 0) finished_.wait(co);
 }
 

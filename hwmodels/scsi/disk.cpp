@@ -7,6 +7,7 @@
 
 #include "hwmodels/machine.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 
@@ -60,7 +61,8 @@ std::vector<PropertySpec> scsi_disk_properties() {
 
 blocklayer::DeviceCallbacks ScsiDisk::callbacks() {
     return {.resized = [this] {
-        set_unit_attention(scsi::capacity_changed);
+        if (!sim::mutant<"scsi: a resize is not told">())
+            set_unit_attention(scsi::capacity_changed);
         scsi_bus().host().unit_attention(*this, scsi::capacity_changed);
     }};
 }

@@ -19,6 +19,7 @@
 #include "hwmodels/scsi/lsi.hpp"
 #include "hwmodels/scsi/transfer.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace hwmodels {
 namespace {
@@ -111,7 +112,7 @@ void Lsi::unrealize(sim::Co& co) {
 
 void Lsi::cancel() {
     ++epoch_;
-    running_ = false;
+    running_ = running_ && sim::mutant<"lsi: a program that follows a reset is lost">();
     phase_ = lsi::bus_free;
     resumed_.wake_all();
 }
@@ -299,7 +300,8 @@ ScsiDevice* Lsi::unit_on_bus() const {
 void Lsi::execute(sim::Co& co) {
     const std::uint64_t since = epoch_;
     ScsiDevice* unit = unit_on_bus();
-    while (unit != nullptr && unit->has_aborted()) {
+    while (unit != nullptr && unit->has_aborted() &&
+           !sim::mutant<"lsi: commands overtake what was reset">()) {
         unit->wait_aborted(co);
         if (since != epoch_) return;
         unit = unit_on_bus();

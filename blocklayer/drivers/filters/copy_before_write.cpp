@@ -22,6 +22,7 @@
 #include "blocklayer/layer.hpp"
 #include "blocklayer/requests/memory.hpp"
 #include "blocklayer/requests/request.hpp"
+#include "sim/mutant.hpp"
 #include "sim/sync.hpp"
 
 namespace blocklayer {
@@ -100,11 +101,12 @@ public:
     }
     IoStatus write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t length,
                           RequestFlags flags) override {
-        TRY(save(co, offset, length));
+        if (!sim::mutant<"copy-before-write: zeroes save nothing">()) TRY(save(co, offset, length));
         return below().write_zeroes(co, offset, length, flags);
     }
     IoStatus discard(sim::Co& co, std::uint64_t offset, std::uint64_t length) override {
-        TRY(save(co, offset, length));
+        if (!sim::mutant<"copy-before-write: discards save nothing">())
+            TRY(save(co, offset, length));
         return below().discard(co, offset, length);
     }
 
@@ -193,7 +195,9 @@ private:
     IoResult<std::uint64_t> kept_part(std::uint64_t offset, std::uint64_t length) const {
         const Range range = clusters(offset, length);
         for (std::uint64_t i = range.begin; i < range.end; ++i)
-            if (broken_ || !is_set(*kept_, i * cluster_bytes_)) return Unexpected(Errno::access);
+            if ((broken_ && !sim::mutant<"copy-before-write: a broken state is shown">()) ||
+                !is_set(*kept_, i * cluster_bytes_))
+                return Unexpected(Errno::access);
         if (range.begin >= range.end || offset + length > length_)
             return Unexpected(Errno::access);  // past what there was
         std::uint64_t last = range.begin;
@@ -217,7 +221,8 @@ private:
                 broken_ = true;
             }
             while (busy(range)) changed_.wait(co);
-        } while (!broken_ && next_to_copy(range) < range.end);  // somebody else's copy failed
+        } while (!broken_ && next_to_copy(range) < range.end &&  // somebody else's copy failed
+                 !sim::mutant<"copy-before-write: a failure of others is passed over">());
         if (!broken_)
             saved_->set(range.begin * cluster_bytes_, (range.end - range.begin) * cluster_bytes_);
         return {};
@@ -230,11 +235,14 @@ private:
     }
 
     bool busy(const Range& range) const {
-        return std::any_of(copying_.begin(), copying_.end(),
-                           [&](std::uint64_t i) { return i >= range.begin && i < range.end; }) ||
-               std::any_of(reading_.begin(), reading_.end(), [&](const Reading* reading) {
-                   return reading->range.overlaps(range);
-               });
+        const bool copied = std::any_of(copying_.begin(), copying_.end(), [&](std::uint64_t i) {
+            return i >= range.begin && i < range.end;
+        });
+        const bool read =
+            std::any_of(reading_.begin(), reading_.end(),
+                        [&](const Reading* reading) { return reading->range.overlaps(range); });
+        return (copied && !sim::mutant<"copy-before-write: copies under way do not count">()) ||
+               (read && !sim::mutant<"copy-before-write: readers do not count">());
     }
 
     IoStatus copy(sim::Co& co, std::uint64_t cluster) {

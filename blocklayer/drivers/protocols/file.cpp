@@ -16,6 +16,7 @@
 #include "blocklayer/graph/open.hpp"
 #include "blocklayer/layer.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -179,13 +180,16 @@ public:
             file_ = std::move(pending_->file);  // the old description goes, and its locks with it
             held_ = pending_->held;
         }
-        if (locks()) held_.keep_only(*file_, LockBits::of(pending_->claim));
+        if (locks() && !sim::mutant<"locks: what is not needed is kept">())
+            held_.keep_only(*file_, LockBits::of(pending_->claim));
         pending_.reset();
     }
 
     void abort_claim() override {
         if (!pending_) return;
-        if (!pending_->file && pending_->locked) held_.keep_only(*file_, pending_->before);
+        if (!pending_->file && pending_->locked &&
+            !sim::mutant<"locks: a refused user keeps them">())
+            held_.keep_only(*file_, pending_->before);
         pending_.reset();
     }
 
@@ -258,7 +262,8 @@ private:
         // The old description keeps its locks until the new one takes over.
         TRY(pending_->held.lock(*pending_->file, held_));
         TRY(pending_->held.lock(*pending_->file, wanted));
-        if (held_.contains(wanted)) return {};
+        if (held_.contains(wanted) || sim::mutant<"locks: more is taken without asking">())
+            return {};
         return wanted.test_ignoring(*pending_->file, held_, *file_);
     }
 

@@ -8,6 +8,7 @@
 #include "blocklayer/monitor/lookup.hpp"
 #include "blocklayer/monitor/transaction_action.hpp"
 #include "sim/check.hpp"
+#include "sim/mutant.hpp"
 
 namespace blocklayer {
 namespace {
@@ -67,7 +68,9 @@ public:
         std::erase_if(node_->dirty_bitmaps(),
                       [&](const auto& bitmap) { return bitmap.get() == removed; });
     }
-    void abort(sim::Co&) override { bitmap().busy = false; }
+    void abort(sim::Co&) override {
+        bitmap().busy = sim::mutant<"transaction: an aborted removal keeps the bitmap busy">();
+    }
 };
 
 class Clear final : public BitmapAction {
@@ -81,6 +84,7 @@ public:
     // What was written meanwhile stays marked.
     void abort(sim::Co&) override {
         DirtyBitmap& now = bitmap();
+        if (sim::mutant<"transaction: an aborted clear forgets">()) return;
         for (auto at = before_->next_dirty(0); at;) {
             const std::uint64_t end = before_->next_clean(*at);
             now.set(*at, end - *at);
@@ -101,7 +105,9 @@ public:
         was_enabled_ = std::exchange(found->enabled, enable);
         return keep_node();
     }
-    void abort(sim::Co&) override { bitmap().enabled = was_enabled_; }
+    void abort(sim::Co&) override {
+        if (!sim::mutant<"transaction: an aborted switch stays">()) bitmap().enabled = was_enabled_;
+    }
 
 private:
     bool was_enabled_ = false;
