@@ -129,6 +129,34 @@ void growing_power_cut(Rig& rig, sim::Co& co) {
     rig.cut_power_and_verify(co);
 }
 
+// What surrounds a write is copied up, and its L2 table is written back before long: whether
+// refcounts are kept up to date or not, the data has to be there first.
+constexpr std::uint64_t copied_cluster = 1 * KiB, copied_l2_bytes = 128 * KiB;
+constexpr blocklayer::LayerLimits tiny_for_copies{.qcow2_l2_cache_bytes = 2 * copied_cluster,
+                                                  .qcow2_refcount_cache_bytes = 2 * copied_cluster};
+
+void copied_power_cut(Rig& rig, sim::Co& co) {
+    rig.image({.file = "base.raw", .format = "raw", .size = 3 * copied_l2_bytes, .filled = 1});
+    ImageSpec overlay =
+        overlay_image("disk.qcow2", 3 * copied_l2_bytes, "base.raw", "raw", copied_cluster);
+    overlay.create.set("lazy-refcounts", lazy_refcounts(rig));
+    rig.image(overlay);
+    rig.add_node(co, "disk", "qcow2", "disk.qcow2", Value::dict({{"discard", "unmap"}}));
+    rig.plug(co, "d", "virtio-blk-pci", "disk");
+    rig.learn(co, "d");
+    load(rig, 2,
+         {.operations = 14,
+          .area = 8 * KiB,
+          .pieces = 3,
+          .stride = copied_l2_bytes,
+          .longest = 1 * KiB,
+          .reads = 1,
+          .flushes = 1});
+    rig.slow("disk.qcow2", 2);
+    co.moment("power cut", 200);
+    rig.cut_power_and_verify(co);
+}
+
 // The rest of a cluster cannot be read from the backing file: nothing may be left behind.
 void backing_errors(Rig& rig, sim::Co& co) {
     rig.image({.file = "base.raw", .format = "raw", .size = 64 * KiB, .filled = 2});
@@ -199,6 +227,10 @@ const WorkloadRegistration raw_cut({.name = "raw writes, power cut",
                                     .cache = sim::WriteCache::volatile_});
 const WorkloadRegistration unreadable({.name = "qcow2 writes, the backing file has errors",
                                        .run = backing_errors});
+const WorkloadRegistration copied_cut({.name = "qcow2 clusters are copied up, power cut",
+                                       .run = copied_power_cut,
+                                       .limits = tiny_for_copies,
+                                       .cache = sim::WriteCache::volatile_});
 const WorkloadRegistration growing_cut({.name = "qcow2 image that grows, power cut",
                                         .run = growing_power_cut,
                                         .limits = tiny,
