@@ -149,6 +149,7 @@ void Nvme::unrealize(sim::Co& co) {
     gone_ = true;
     disable();
     while (in_flight_ > 0 && !sim::mutant<"nvme: unplugged under its commands">()) idle_.wait(co);
+    ENSURES(in_flight_ == 0);  // they would use a controller that is no more
     drive_.drop();
 }
 

@@ -177,8 +177,10 @@ void ScsiDevice::wait_aborted(sim::Co& co) {
 }
 
 void ScsiDevice::wait_requests(sim::Co& co) {
-    if (sim::mutant<"scsi: a unit goes under its commands">()) return;
-    while (!requests_.empty() || waiters_ > 0) finished_.wait(co);
+    while ((!requests_.empty() || waiters_ > 0) &&
+           !sim::mutant<"scsi: a unit goes under its commands">())
+        finished_.wait(co);
+    ENSURES(requests_.empty() && waiters_ == 0);  // they would use a unit that is no more
 }
 
 void ScsiDevice::set_unit_attention(const scsi::Sense& sense) {
