@@ -156,7 +156,7 @@ Status Graph::set_child(Transaction& tx, Node& parent, std::string edge_name, Ro
         tx.on_commit([&parent, old = NodeRef(&edge->child())] { parent.disinherit(*old); });
         // The driver knows its child by this edge.
         if (child != nullptr)
-            move(tx, *edge, *child, Renewed::yes);
+            move(tx, *edge, *child);
         else
             detach(tx, *edge);
         return {};

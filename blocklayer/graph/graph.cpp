@@ -184,14 +184,14 @@ void Graph::detach(Transaction& tx, Edge& edge) {
     });
 }
 
-void Graph::move(Transaction& tx, Edge& edge, Node& to, Renewed renewed) {
+void Graph::move(Transaction& tx, Edge& edge, Node& to) {
     Node& from = *edge.child_;
     put_back_blockers(tx, edge, from);
     unblock_backing(edge);
     const Place place = unlink(edge);
     edge.child_ = &to;
     ++to.references_;
-    link(edge, {0, renewed == Renewed::yes ? 0 : place.in_children});
+    link(edge, {0, 0});
     block_backing(edge);
     touch(edge);
     tx.on_abort([this, &edge, &from, place] {

@@ -67,9 +67,8 @@ public:
     Result<Edge*> attach(Transaction& tx, EdgeParent& parent, Node& child, std::string name,
                          EdgeClass edge_class, RoleSet role, Claim claim);
     void detach(Transaction& tx, Edge& edge);
-    // renewed: it counts as the newest of its parent's edges from now on.
-    enum class Renewed : bool { no, yes };
-    void move(Transaction& tx, Edge& edge, Node& to, Renewed renewed = Renewed::no);
+    // The edge counts as the newest of its parent's and of `to`'s from now on.
+    void move(Transaction& tx, Edge& edge, Node& to);
     void set_claim(Transaction& tx, Edge& edge, Claim claim);
     Status replace_parents(Transaction& tx, Node& from, Node& to, Strict strict);
     Status append(Transaction& tx, Node& top, Node& bottom, std::string edge_name, RoleSet role);

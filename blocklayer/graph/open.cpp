@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 
+#include "blocklayer/graph/drain.hpp"
 #include "blocklayer/layer.hpp"
 #include "blocklayer/options/member_order.hpp"
 #include "blocklayer/options/schema.hpp"
@@ -194,6 +196,7 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
     // The file below is opened and looked at first: its errors come before those about this node.
     const NodeFlags flags = flags_of_options(options, defaults);
     const Value* given_file = options.find("file");
+    std::optional<DrainedSection> drained;
     if (!file && spec->kind != DriverKind::protocol && given_file != nullptr) {
         const RoleSet role = spec->kind == DriverKind::filter ? role_filtered : role_image;
         if (given_file->is_dict())
@@ -202,6 +205,9 @@ Result<NodeRef> BlockLayer::open_node(sim::Co& co, const Value& options, const N
                                  ? file
                                  : TRY(named_node(*this, given_file->as_string()));
         if (seen) TRY(graph_.visit(*seen));
+        // Opening reads from a file that somebody keeps drained all the same: in a section of its
+        // own, as whoever else drains once more.
+        if (seen && seen->drained()) drained.emplace(co, *seen);
     }
 
     const std::string given_name = options.get_string("node-name");
