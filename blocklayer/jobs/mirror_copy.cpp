@@ -126,14 +126,16 @@ Mirror::Piece Mirror::next_piece(sim::Co& co, std::uint64_t offset, std::uint64_
     Piece piece{offset, std::min(end - offset, chunk_bytes_), Change::write};
     const auto status = status_above(co, *source_, nullptr, offset, end - offset);
     if (!status) return piece;  // reading will say what is wrong
-    std::uint64_t length = status->length;
-    if (offset + length < end) length -= length % unit_;
-    if (status->data && !status->zero) {
-        if (length > 0) piece.length = std::min(piece.length, length);
-        return piece;
-    }
-    if (length == 0) return piece;  // less than a unit: copied as it is
-    return {offset, length, Change::zero};
+    // Less than a unit, as the image's end may be, is copied whatever it is.
+    const std::uint64_t length = status->length - status->length % unit_;
+    const bool zeroes = !status->data;
+    const std::uint64_t cluster =
+        std::max<std::uint64_t>(target_node_->driver().info().cluster_size, 1);
+    // Of a cluster of the target only the whole is worth not being stored.
+    if (zeroes && length > 0 && offset % cluster == 0 && length % cluster == 0)
+        return {offset, length, Change::zero};
+    piece.length = std::min(piece.length, std::max(length, unit_));
+    return piece;
 }
 
 // Starts copies for one run. Gives how long to wait before the next.

@@ -110,6 +110,8 @@ IoResult<std::uint64_t> Stream::next_part(sim::Co& co, std::uint64_t offset, std
     Node* next = below(top);
     const NodeRef base(below(*last_));
     if (own.allocated || next == nullptr || next == base.get()) return own.length;
+    // Past its end there is nothing to bring up: without it there are zeroes there, too.
+    if (offset >= next->length()) return own.length;
     const ChainStatus deeper = TRY(status_above(co, *next, base.get(), offset, own.length));
     copy = deeper.allocated;
     return deeper.length;

@@ -121,7 +121,6 @@ IoStatus RequestLayer::write_zeroes(sim::Co& co, Node& node, TrackedRequest& tra
                                     RequestFlags flags) {
     const std::uint64_t align = node.limits().request_alignment;
     const std::uint64_t begin = tracked.offset(), end = begin + tracked.length();
-    if (!node.flags().discard_unmap) flags = flags.without(RequestFlag::may_unmap);
     if (begin % align != 0 || end % align != 0 || flags.has(RequestFlag::serialising)) {
         if (!tracked.make_serialising(co, align, !flags.has(RequestFlag::no_wait)))
             return Unexpected(Errno::busy);

@@ -106,6 +106,9 @@ IoStatus Edge::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t len
     if (node.read_only()) return Unexpected(Errno::perm);
     if (RequestLayer::stack_is_short(co)) return Unexpected(Errno::no_memory);
     if (length == 0) return {};
+    // A device, command or job decides for the first node whether zeroes may be given back.
+    if (class_ == EdgeClass::node && !node.flags().discard_unmap)
+        flags = flags.without(RequestFlag::may_unmap);
 
     const RequestScope scope(co, node);
     node.layer().world().emit("write zeroes", node.subject(), offset, length);
