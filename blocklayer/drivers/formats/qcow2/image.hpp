@@ -84,7 +84,7 @@ struct Snapshot {
     std::vector<std::byte> unknown_extra;
 };
 
-enum class FreeReason : std::uint8_t { request, snapshot, other };
+enum class FreeReason : std::uint8_t { request, snapshot, resize, other };
 
 class Image {
 public:
@@ -111,6 +111,8 @@ public:
     }
     // Metadata in memory onto the image; the image itself is not flushed.
     IoStatus write_caches(sim::Co& co);
+    // The same, onto stable storage: what was given back before may be used again.
+    IoStatus write_through(sim::Co& co);
     IoStatus flush(sim::Co& co);
 
     // ---- io.cpp: the file below ----

@@ -75,6 +75,14 @@ IoStatus Image::write_caches(sim::Co& co) {
     return {};
 }
 
+IoStatus Image::write_through(sim::Co& co) {
+    const std::uint64_t serial = free_serial_;
+    TRY(write_caches(co));
+    TRY(file_->flush(co));
+    stable_serial_ = serial;
+    return {};
+}
+
 IoStatus Image::flush(sim::Co& co) {
     std::uint64_t serial = free_serial_;
     if (l2_cache.any_dirty() || refcount_cache.any_dirty() || !freed_.empty()) {

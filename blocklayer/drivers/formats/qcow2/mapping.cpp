@@ -180,7 +180,7 @@ IoStatus Image::grow_l1(sim::Co& co, std::uint64_t entries) {
     const std::uint64_t offset = TRY(allocate_clusters(co, bytes));
     std::vector<std::uint64_t> grown = l1;
     grown.resize(entries);
-    IoStatus done = refcount_cache.flush(co);
+    IoStatus done = write_through(co);
     if (done) done = write_table(co, offset, grown, MetadataKind::active_l1);
     if (done) done = file_->flush(co);
     if (done) {
@@ -206,6 +206,7 @@ IoStatus Image::grow_l1(sim::Co& co, std::uint64_t entries) {
     if (old_bytes != 0)
         static_cast<void>(
             drop_references(co, old_offset, old_bytes, FreeReason::other).has_value());
+    stable_serial_ = free_serial_;  // the header refers to the old one no more
     return {};
 }
 

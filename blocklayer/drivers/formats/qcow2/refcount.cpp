@@ -179,6 +179,7 @@ IoStatus Image::drop_references(sim::Co& co, std::uint64_t offset, std::uint64_t
     const std::uint64_t last = (offset + length - 1) >> geometry().cluster_bits;
     const bool pass_on = reason == FreeReason::request    ? settings.discard_request
                          : reason == FreeReason::snapshot ? settings.discard_snapshot
+                         : reason == FreeReason::resize   ? true
                                                           : settings.discard_other;
     for (std::uint64_t cluster = first; cluster <= last; ++cluster)
         TRY(change_refcount(co, cluster, false, pass_on));
@@ -280,12 +281,7 @@ IoResult<std::uint64_t> Image::find_free(sim::Co& co, std::uint64_t clusters) {
 
 IoResult<std::uint64_t> Image::allocate_clusters(sim::Co& co, std::uint64_t bytes) {
     if (!freed_.empty()) {
-        if (freed_.size() > freed_ranges_max) {
-            const std::uint64_t serial = free_serial_;
-            TRY(write_caches(co));
-            TRY(file_->flush(co));
-            stable_serial_ = serial;
-        }
+        if (freed_.size() > freed_ranges_max) TRY(write_through(co));
         release_freed(co);
     }
     const std::uint64_t clusters = geometry().clusters_for(bytes);

@@ -50,8 +50,7 @@ Status Image::truncate(sim::Co& co, std::uint64_t size, std::string_view preallo
 
     const sim::MutexLock lock(co, mutex);
     // What hides the backing file must be there before the disk is long enough to show it.
-    IoStatus done = write_caches(co);
-    if (done) done = file_->flush(co);
+    IoStatus done = write_through(co);
     std::byte field[8];
     write_be(field, size);
     if (done)
@@ -81,18 +80,18 @@ Status Image::drop_l2_tables(sim::Co& co, std::uint64_t size) {
         metadata.remove(offset >> geometry().cluster_bits, 1, MetadataKind::active_l2);
         l2_cache.forget(offset, geometry().cluster_bytes());
         static_cast<void>(drop_references(co, offset, geometry().cluster_bytes(),
-                                          FreeReason::other).has_value());
+                                          FreeReason::resize).has_value());
     }
     return {};
 }
 
 // The image file ends where its last cluster in use does. A failure only wastes room.
 Status Image::shrink_file(sim::Co& co) {
-    if (!write_caches(co) || !file_->flush(co)) return {};
+    if (!write_through(co)) return {};
     if (!drop_empty_refcount_blocks(co)) return {};
     const IoResult<std::uint64_t> clusters = end_cluster(co);
     if (!clusters) return failed("Failed to find the last cluster", clusters.error());
-    if (!write_caches(co) || !file_->flush(co)) return {};
+    if (!write_through(co)) return {};
     const std::uint64_t end = *clusters << geometry().cluster_bits;
     if (end < file_->child().length())
         static_cast<void>(file_->truncate(co, end, false, "off").has_value());

@@ -104,7 +104,7 @@ IoStatus Image::write_zeroes(sim::Co& co, std::uint64_t offset, std::uint64_t le
 
     if (header.version == 2) {
         if (backing() != nullptr) return Unexpected(Errno::not_supported);
-        return change_entries(co, begin, whole_end - begin, FreeReason::request, false,
+        return change_entries(co, begin, whole_end - begin, FreeReason::request, true,
                               to_discarded);
     }
     return change_entries(co, begin, whole_end - begin, FreeReason::request, true,
