@@ -36,9 +36,11 @@ class Picture:
         self.exports = []
         self.bitmaps = []    # (node, name)
         self.objects = {}    # id -> type
+        self.edges = []      # (parent, child), as the graph showed them last
 
-    def learn(self, command, reply, events):
+    def learn(self, command, reply, events, edges=()):
         """Takes note of a played step."""
+        self.edges = [(edge.split(" --")[0], edge.split("--> ")[1].split()[0]) for edge in edges]
         arguments = command.get("arguments", {})
         name = command["execute"]
         if "return" in reply:
@@ -59,6 +61,19 @@ class Picture:
                 self.jobs = [job for job in self.jobs if job != data["id"]]
             if event["event"] == "BLOCK_EXPORT_DELETED":
                 self.exports = [export for export in self.exports if export != data["id"]]
+
+    def seems_free(self, name):
+        """Nothing is known that would keep a writer who shares little from the node."""
+        if any(child == name for _, child in self.edges):
+            return False
+        below = [name]
+        for node in below:  # grows while it is walked; nodes without a name all look the same
+            below += sorted({child for parent, child in self.edges if parent == node} - set(below))
+        users = [child for _, child in self.edges if child != "#block"]
+        files = [file for options in self.nodes.values() for file in filenames(options)]
+        return all(users.count(node) <= 1 and writable(self.nodes.get(node, {})) and
+                   all(files.count(file) == 1 for file in filenames(self.nodes.get(node)))
+                   for node in below)
 
     def _learn_blockdev_add(self, options):
         self.nodes[options["node-name"]] = options
@@ -92,6 +107,21 @@ class Picture:
         self.objects.pop(arguments["id"], None)
 
 
+def writable(options):
+    """Was the node not opened read-only, as far as its options say?"""
+    return options is not None and not options.get("read-only")
+
+
+def filenames(options):
+    """Of the files that a node was opened with, those of its inline children that have no name."""
+    options = options or {}
+    found = [options["filename"]] if "filename" in options else []
+    for value in options.values():
+        if isinstance(value, dict) and "node-name" not in value:
+            found += filenames(value)
+    return found
+
+
 class Generator:
     """Draws commands; tell it what became of each with learn()."""
 
@@ -123,7 +153,7 @@ class Generator:
                 return {"execute": command[0], "arguments": command[1]}
 
     def learn(self, step):
-        self.known.learn(step.command, step.reply, step.events)
+        self.known.learn(step.command, step.reply, step.events, step.edges)
 
     # ---- names --------------------------------------------------------------------------------
 
