@@ -2,9 +2,11 @@
 // Python view of exploring: searches, shrinking and explaining, over a trial in Python.
 //
 // A trial is called as trial(schedule, seed) and gives (failed, signature, text, digest, events).
+// One whose `apart` is true has each run in a process of its own.
 #include <fmt/format.h>
 #include <pybind11/stl.h>
 
+#include "pybind/forked_trial.hpp"
 #include "pybind/schedule_handle.hpp"
 #include "pybind/section.hpp"
 #include "sim/choice_record.hpp"
@@ -17,7 +19,7 @@ namespace {
 namespace explore = sim::explore;
 
 explore::Trial trial_of(const py::function& function) {
-    return [function](explore::Attempt attempt) {
+    explore::Trial trial = [function](explore::Attempt attempt) {
         auto handle = std::make_unique<ScheduleHandle>();
         handle->schedule = std::move(attempt.schedule);
         const py::object schedule = py::cast(std::move(handle));
@@ -30,6 +32,8 @@ explore::Trial trial_of(const py::function& function) {
                                 .digest = std::stoull(std::get<3>(told), nullptr, 16),
                                 .events = std::get<4>(told)};
     };
+    const bool apart = py::getattr(function, "apart", py::bool_(false)).cast<bool>();
+    return apart ? forked_trial(std::move(trial)) : trial;
 }
 
 std::function<bool()> asked(const py::object& go_on) {

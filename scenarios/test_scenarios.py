@@ -8,7 +8,7 @@ import pathlib
 
 import pytest
 
-from blockstep.commands.run import in_fresh_process
+from blockstep.apart import in_fresh_process
 from blockstep.scenario import load_scenario, run_scenario
 
 SCENARIOS = sorted(path for path in pathlib.Path(__file__).parent.glob("*.py")

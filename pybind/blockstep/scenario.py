@@ -26,7 +26,7 @@ from blockstep import units
 from blockstep.errors import BlockstepError
 from blockstep.report.collect import collect
 from blockstep.report.recording import Recording
-from blockstep.world import World
+from blockstep.world import World, is_timed
 
 
 class ScenarioError(BlockstepError):
@@ -45,6 +45,11 @@ class Scenario:
 
     def __call__(self, world):
         return self.main(world)
+
+    @property
+    def timed(self) -> bool:
+        """Whether its worlds take time on a platform: a process can have only one of them."""
+        return is_timed(self.options)
 
 
 def scenario(main=None, *, limit_ns: int = LIMIT_NS, **options):

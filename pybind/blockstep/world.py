@@ -182,6 +182,11 @@ class World(_blockstep.World):
         return awaitable
 
 
+def is_timed(options: dict) -> bool:
+    """Whether a world of these options takes time on a platform."""
+    return options.get("platform", "instant") != "instant"
+
+
 def _place(coroutine) -> str:
     """The line outside this package at which a coroutine waits."""
     place = ""

@@ -13,7 +13,7 @@ import pytest
 from blockstep import run_scenario
 from blockstep.__main__ import Parser
 from blockstep.commands import source_dir
-from blockstep.commands.run import in_fresh_process
+from blockstep.apart import in_fresh_process
 from blockstep.scenario import load_scenario
 
 PAGES = ["README.md", *(f"docs/{path.name}" for path in (source_dir() / "docs").glob("*.md"))]

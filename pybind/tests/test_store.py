@@ -9,7 +9,7 @@ import os
 import pytest
 
 from blockstep import HostError, MemoryStore, PlatformError, PosixStore, World
-from blockstep.commands.run import in_fresh_process
+from blockstep.apart import in_fresh_process
 
 
 @pytest.fixture

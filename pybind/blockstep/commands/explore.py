@@ -33,6 +33,9 @@ def add_arguments(parser) -> None:
                         help="processes of this machine; 0: one for each of its processors")
     parser.add_argument("--dask", metavar="ADDRESS",
                         help="use the workers of a Dask cluster, e.g. tcp://host:8786")
+    parser.add_argument("--apart", action="store_true",
+                        help="each run in a process of its own: one that dies is a failure, not "
+                             "the end of the search (worlds with a platform always have one)")
     parser.add_argument("--departures", type=int, metavar="N",
                         help="exhaustive: at most N departures from the ordinary run")
     parser.add_argument("--preemptions", type=int, metavar="N",
@@ -122,13 +125,11 @@ def begin(args):
             _blockstep.check_strategies(args.strategy)
         except ValueError as error:
             raise CommandError(str(error)) from error
-    if load(args.scenario).options.get("platform", "instant") != "instant":
-        raise CommandError("worlds with a platform take time of their own, one a process: "
-                           "explore the scenario on the instant platform")
+    load(args.scenario)  # says what is wrong with it
     bounds = {name: UNBOUNDED if getattr(args, name) is None else getattr(args, name)
               for name in ("departures", "preemptions", "depth")}
     spec = Spec.of(args.scenario, seed=args.seed, strategies=args.strategy,
-                   shrink_runs=args.shrink_runs, **bounds)
+                   shrink_runs=args.shrink_runs, apart=args.apart, **bounds)
     if not args.resume:
         return Campaign(spec)
     path = args.out / "state.json"
@@ -191,11 +192,11 @@ def run(args) -> int:
 
 def report(folder: pathlib.Path, campaign, paths) -> None:
     """A report of each way to fail, in a folder of its own."""
-    from blockstep import report as reports
-    from blockstep.report import capture
+    from blockstep.report.capture import report_apart
+    scenario = campaign.spec.trial.scenario
     for finding in campaign.findings.values():
-        recording = capture.replayed(campaign.spec.trial.scenario, paths[finding.signature])
-        reports.write(folder / finding.key, recording)
+        if wrong := report_apart(scenario, paths[finding.signature], folder / finding.key):
+            print(f"blockstep: {wrong}", file=sys.stderr)
 
 
 def summary(args, campaign, paths, interrupted, lost, started) -> dict:

@@ -7,6 +7,7 @@ instead, forwards and backwards, with commands from standard input (try `help`).
 """
 import json
 import pathlib
+import sys
 
 from blockstep import records
 from blockstep.commands import CommandError, source_dir
@@ -51,9 +52,8 @@ def run(args) -> int:
     replay = capture.Replay(scenario, text)
     runs = [replay.run() for _ in range(args.times)]
     outcome = runs[0]
-    if args.report is not None:
-        from blockstep import report
-        report.write(args.report, replay.recording(args.record))
+    unwritten = (capture.report_apart(scenario, args.record, args.report)
+                 if args.report is not None else "")
     same = sum(one["digest"] == outcome["digest"] for one in runs)
     outcome |= {"record": args.record, "runs": args.times, "same": same,
                 "recorded": {key: told.get(key) for key in (
@@ -62,7 +62,9 @@ def run(args) -> int:
         print(json.dumps(outcome))
     else:
         print("\n".join(lines(args, outcome)))
-    return 0 if outcome["outcome"] == "passed" and same == args.times else 1
+    if unwritten:
+        print(f"blockstep: {unwritten}", file=sys.stderr)
+    return 0 if outcome["outcome"] == "passed" and same == args.times and not unwritten else 1
 
 
 def lines(args, outcome: dict) -> list[str]:

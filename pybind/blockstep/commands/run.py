@@ -10,6 +10,7 @@ import pathlib
 import sys
 import textwrap
 
+from blockstep.apart import in_fresh_process
 from blockstep.commands import CommandError
 
 
@@ -54,26 +55,6 @@ def load(path: str):
         raise CommandError(str(error)) from error
     except (SyntaxError, ImportError) as error:
         raise CommandError(f"{path} cannot be loaded: {error}") from error
-
-
-def in_fresh_process(function):
-    """What function() returns, run in a child; it must survive JSON. None: the child died."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        status = 1
-        try:
-            with os.fdopen(writing, "w") as pipe:
-                json.dump(function(), pipe)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return json.loads(text) if text else None
 
 
 def differing_run(scenario, seed: int, times: int, options: dict) -> tuple[int, dict] | None:

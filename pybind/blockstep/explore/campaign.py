@@ -36,6 +36,7 @@ class Spec:
     preemptions: int = UNBOUNDED
     depth: int = UNBOUNDED
     shrink_runs: int = 4000
+    apart: bool = False            # each run in a process of its own; see ScenarioTrial
 
     @property
     def exhaustive(self) -> bool:
@@ -50,7 +51,7 @@ class Spec:
 
     @property
     def trial(self) -> ScenarioTrial:
-        return trial_for(self.path, self.text)
+        return trial_for(self.path, self.text, self.apart)
 
 
 @dataclasses.dataclass

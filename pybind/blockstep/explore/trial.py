@@ -6,30 +6,30 @@ import traceback
 import _blockstep
 
 from blockstep.errors import AssertionFailure, Deadlock
-from blockstep.world import World
+from blockstep.world import World, is_timed
 
 EVENT_LIMIT = 1_000_000  # of a run, unless the scenario says otherwise: then it counts as endless
 TEXT_MAX = 20_000        # of an error's text as findings keep it
 
 
 class ScenarioTrial:
-    """trial(schedule, seed): (failed, signature, text, digest, events), as a search calls it."""
+    """trial(schedule, seed): (failed, signature, text, digest, events), as a search calls it.
 
-    def __init__(self, scenario, **options):
+    apart: each run has a process of its own, so that one that dies is a failure like any other.
+    Worlds that take time on a platform need that: a process can have only one.
+    """
+
+    def __init__(self, scenario, apart: bool = False, **options):
         self.scenario = scenario
         self.options = {"event_limit": EVENT_LIMIT, **scenario.options, **options}
         self.options.pop("schedule", None)
-
-    @property
-    def timed(self) -> bool:
-        """Whether its worlds take time on a platform: then one process can have only one."""
-        return self.options.get("platform", "instant") != "instant"
+        self.apart = apart or is_timed(self.options)
 
     def __call__(self, schedule, seed: int) -> tuple[bool, str, str, str, int]:
         world = World(**self.options, schedule=schedule, seed=seed)
         signature = text = ""
         try:
-            world.run(self.scenario(world))
+            world.run(self.scenario(world), limit_ns=self.scenario.limit_ns)
             world.check()
         except Exception as error:  # a scenario may raise anything
             signature = signature_of(error, self.scenario.path)

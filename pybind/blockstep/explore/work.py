@@ -27,12 +27,12 @@ class WorkerLost(Exception):
 
 
 @functools.lru_cache(maxsize=4)
-def trial_for(path: str, text: str) -> ScenarioTrial:
+def trial_for(path: str, text: str, apart: bool = False) -> ScenarioTrial:
     """The trial of a scenario: of the file if it has this text here, else of a copy."""
     here = pathlib.Path(path)
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if here.read_text(encoding="utf-8") == text:
-            return ScenarioTrial(load_scenario(here))
+            return ScenarioTrial(load_scenario(here), apart)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     with tempfile.TemporaryDirectory(prefix=f"blockstep-{digest}-") as folder:
         copy = pathlib.Path(folder, here.name)
@@ -40,12 +40,12 @@ def trial_for(path: str, text: str) -> ScenarioTrial:
         # Tracebacks quote the source when the file is gone; without a date nobody looks for it.
         name = str(copy.resolve())
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        return ScenarioTrial(load_scenario(copy))
+        return ScenarioTrial(load_scenario(copy), apart)
 
 
 def do_piece(spec: dict, piece: dict, go_on=None) -> dict:
     """Does a piece of a search. KeyboardInterrupt and SystemExit pass."""
-    trial = trial_for(spec["path"], spec["text"])
+    trial = trial_for(spec["path"], spec["text"], spec["apart"])
     if piece["kind"] == "runs":
         return _blockstep.run_batch(
             trial, seed=spec["seed"], strategies=spec["strategies"], picks=spec["picks"],
@@ -103,7 +103,8 @@ class Processes:
         try:
             return [(self._under_way.pop(future), future.result()) for future in done]
         except concurrent.futures.process.BrokenProcessPool as error:
-            raise WorkerLost("a process died while it ran the scenario") from error
+            raise WorkerLost("a process died while it ran the scenario; with --apart the run that "
+                             "does it is found and kept") from error
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -134,7 +135,8 @@ class Cluster:
         try:
             return [(self._under_way.pop(future), future.result()) for future in done]
         except self._distributed.scheduler.KilledWorker as error:
-            raise WorkerLost("a worker died each time it ran the scenario") from error
+            raise WorkerLost("a worker died each time it ran the scenario; with --apart the run "
+                             "that does it is found and kept") from error
 
     def close(self) -> None:
         self._client.close()

@@ -9,7 +9,8 @@ import traceback
 
 from _blockstep import replay_schedule
 
-from blockstep import records
+from blockstep import records, report
+from blockstep.apart import run_apart
 from blockstep.explore.trial import EVENT_LIMIT
 from blockstep.report.collect import collect
 from blockstep.report.recording import Note, Recording
@@ -33,7 +34,14 @@ class Replay:
         return {"event_limit": EVENT_LIMIT, **self.scenario.options, "seed": self.seed}
 
     def run(self) -> dict:
-        """Runs it; says how it ended."""
+        """Runs it, in a process of its own; says how it ended."""
+        outcome, death = run_apart(self._run)
+        if death:
+            return {"outcome": "failed", "seed": self.seed, "error": death, "digest": "0" * 16,
+                    "events": 0, "simulated_ns": 0, "diverged": "", "timeline": [], "faults": []}
+        return outcome
+
+    def _run(self) -> dict:
         schedule = replay_schedule(self.record, self.seed)
         world = World(**self.options() | {"schedule": schedule})
         error = drive(world, self.scenario)
@@ -75,13 +83,23 @@ class Replay:
 def drive(world, scenario) -> str | None:
     """Runs the scenario in the world; gives the error it ended with, traceback and all."""
     try:
-        world.run(scenario(world))
+        world.run(scenario(world), limit_ns=scenario.limit_ns)
         world.check()
     except Exception:  # a scenario may raise anything
         return traceback.format_exc()
     return None
 
 
-def replayed(scenario, path: pathlib.Path) -> Recording:
-    """The recording of a record's run."""
-    return Replay(scenario, records.record_text(path)).recording(str(path))
+def report_apart(scenario, path: pathlib.Path, folder: pathlib.Path) -> str:
+    """Writes a report of a record's run, which has a process of its own, into the folder. Gives
+    why there is none, or ""."""
+    def write() -> str:
+        try:
+            replay = Replay(scenario, records.record_text(path))
+            report.write(folder, replay.recording(str(path)))
+        except OSError as error:
+            return f"cannot write the report: {error}"
+        return ""
+
+    wrong, death = run_apart(write)
+    return f"no report of {path}: {death.splitlines()[0]}" if death else wrong
