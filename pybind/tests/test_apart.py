@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holds:   a scenario on a platform is explored, replayed and walked through like any other; runs in
-         processes of their own are the same runs, digest for digest, in every arrangement; one
+"""Holds:   a scenario on a platform is explored, replayed and walked through like any other; runs
+         in processes of their own are the same runs, digest for digest, in every arrangement; one
          whose process dies is a finding that says where, and the others go on.
 Method:  one scenario with a bug, with and without a platform; others that kill their process.
 """
@@ -62,7 +62,7 @@ def scenario(tmp_path):
 
 @pytest.fixture
 def command(capsys, monkeypatch):
-    """Runs a command as the launcher does, in this process; gives its status and what it printed."""
+    """Runs a command as the launcher does, in this process: its status and what it printed."""
     monkeypatch.setenv("PYTHONHASHSEED", "0")
 
     def run(*arguments):

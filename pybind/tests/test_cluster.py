@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds:   a Dask cluster finds what one process finds, for the same seeds, also when a worker is
-         killed in the middle.
+         killed in the middle, and in runs that have a process of their own.
 Method:  a scheduler and two workers on 127.0.0.1, as separate processes; one worker gets SIGKILL
-         while its part of the search is under way.
+         while its part of the search is under way; what is left of the cluster explores a scenario
+         on a platform, one run of which kills its process.
 """
 import os
 import signal
@@ -25,6 +26,22 @@ async def main(world):
     await world.gather(*(put(name) for name in "abcd"))
     assert order[0] != "d", "too early"
     assert order[3] != "a", "too late"
+"""
+TIMED = """
+import os
+from blockstep import scenario
+
+@scenario(platform="workstation")
+async def main(world):
+    world.store.put("disk", bytes(4096))
+    world.store.set_disk("disk", "sata0")
+    vm = world.vm()
+    await vm.blockdev_add("disk", "file", filename="disk")
+    await vm.backend("disk").read(0, 4096)
+    harm = world.choose(8, "harm")
+    assert harm != 1, f"harm at {world.now_ns}"
+    if harm == 2:
+        os.abort()
 """
 
 
@@ -81,3 +98,14 @@ def test_cluster_finds_the_same_and_survives_the_loss_of_a_worker(cluster, tmp_p
     assert found(together) == found(alone)
     assert (together.runs, together.failures, together.runs_by_strategy) == (
         alone.runs, alone.failures, alone.runs_by_strategy)
+
+    timed = tmp_path / "timed.py"
+    timed.write_text(TIMED)
+    spec = Spec.of(str(timed), strategies="random")
+    alone, together = Campaign(spec), Campaign(spec)
+    alone.search(schedules=40)
+    together.search(schedules=40, dask=address)
+    assert sorted(alone.findings) == [
+        'AssertionError in main: assert harm != 1, f"harm at {world.now_ns}": harm at #',
+        "the process died: SIGABRT"]
+    assert found(together) == found(alone)

@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
@@ -34,7 +33,7 @@ public:
         if (memory == MAP_FAILED)
             throw std::runtime_error(fmt::format("no memory to share: {}", std::strerror(errno)));
         memory_ = static_cast<std::byte*>(memory);
-        whole_ = new (memory) std::atomic<std::size_t>(begin);
+        whole_ = new (memory) std::size_t(begin);
     }
     Shared(const Shared&) = delete;
     Shared& operator=(const Shared&) = delete;
@@ -43,7 +42,8 @@ public:
     void reset() {
         if (*whole_ > bytes_kept)
             ::madvise(memory_ + bytes_kept, bytes_max - bytes_kept, MADV_REMOVE);
-        *whole_ = at_ = begin;
+        *whole_ = begin;
+        at_ = begin;
     }
     void rewind() { at_ = begin; }
     bool more() const { return at_ < *whole_; }
@@ -89,7 +89,7 @@ private:
     }
 
     std::byte* memory_;
-    std::atomic<std::size_t>* whole_;
+    volatile std::size_t* whole_;  // bytes up to the end of the last record
     std::size_t at_ = begin;
     std::size_t limit_ = bytes_max - (std::size_t{1} << 20);
 };
