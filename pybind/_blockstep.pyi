@@ -23,6 +23,17 @@ class Backend:
         """unmap: the room may be given back."""
 
 
+class FileContents:
+    """The contents of a file, shared by all that hold the same."""
+    def __init__(self, data: bytes | bytearray | memoryview) -> None: ...
+    @property
+    def allocated(self) -> int:
+        """Bytes that are not in holes."""
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+
 class Frontier:
     """What an exhaustive search has done and what is left."""
     def __init__(self, departures: int, preemptions: int, depth: int) -> None: ...
@@ -271,6 +282,8 @@ class MemoryStore(Store):
         sectors. Whatever was open is dead from here: its requests end with EIO."""
     def put(self, path: str, data: bytes | bytearray | memoryview) -> None:
         """Makes the file, or replaces its contents."""
+    def put_contents(self, path: str, contents: FileContents) -> None:
+        """put() of bytes that are there already; costs O(1)."""
     def restore(self, snapshot: StoreSnapshot) -> None:
         """Contents become those of the snapshot, all of them durable."""
     def set_capacity(self, bytes: int) -> None:
@@ -328,6 +341,10 @@ def open_guest_disk(vm: VM, id: str) -> Future:
 
 def parse_frontier(text: str) -> Frontier:
     """What Frontier.to_text() wrote. Raises ValueError."""
+
+def pattern_data(first: int, sectors: int, generation: int, seed: int) -> bytes:
+    """The contents of that many sectors from sector `first` on, as write `generation` of a run
+    with this seed puts them there. Generation 0: zeroes."""
 
 def pct_miss_bound(runs: int, depth: int, picks: int, runnables: int) -> float:
     """How likely so many PCT runs all miss a bug of this depth, at most."""

@@ -62,11 +62,15 @@ std::span<const std::byte> span_of(const py::buffer_info& buffer) {
             static_cast<std::size_t>(buffer.size * buffer.itemsize)};
 }
 
-void put(MemoryStoreHandle& handle, const std::string& path, const py::buffer& data) {
+sim::ByteImage contents_of(const py::buffer& data) {
     const py::buffer_info buffer = data.request();
     sim::ByteImage image;
     image.write(0, span_of(buffer));
-    handle.memory().put(path, std::move(image));
+    return image;
+}
+
+void put(MemoryStoreHandle& handle, const std::string& path, const py::buffer& data) {
+    handle.memory().put(path, contents_of(data));
 }
 
 void patch(MemoryStoreHandle& handle, const std::string& path, std::uint64_t offset,
@@ -112,6 +116,11 @@ void power_cut(MemoryStoreHandle& handle, const std::string& keep) {
 }
 
 void define_memory_store(py::module_& module) {
+    py::class_<sim::ByteImage>(module, "FileContents", "The contents of a file, shared by all that hold the same.")
+        .def(py::init(&contents_of), "data"_a)
+        .def_property_readonly("size", &sim::ByteImage::size, "Bytes.")
+        .def_property_readonly("allocated", &sim::ByteImage::allocated_bytes,
+                               "Bytes that are not in holes.");
     py::class_<Snapshot>(module, "StoreSnapshot",
                          "All files of a MemoryStore at one moment; costs O(1).")
         .def_property_readonly(
@@ -133,6 +142,11 @@ void define_memory_store(py::module_& module) {
              }),
              "world"_a, py::kw_only(), "cache"_a = "volatile")
         .def("put", put, "path"_a, "data"_a, "Makes the file, or replaces its contents.")
+        .def(
+            "put_contents",
+            [](MemoryStoreHandle& handle, const std::string& path,
+               const sim::ByteImage& contents) { handle.memory().put(path, contents); },
+            "path"_a, "contents"_a, "put() of bytes that are there already; costs O(1).")
         .def("patch", patch, "path"_a, "offset"_a, "data"_a,
              "Overwrites bytes behind everybody's back, as a broken disk would.")
         .def(

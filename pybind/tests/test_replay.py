@@ -3,12 +3,14 @@
          every legal content of a disk from every illegal one.
 Method:  small texts and hand-made histories; a stand-in disk whose cache can be lost.
 """
+import random
+
 import pytest
 
 from blockstep import GuestIoError, TraceError, World, WrongData
 from blockstep.commands import source_dir
-from blockstep.replay import (Action, DiskModel, Request, load, parse_blkparse, parse_fio, replay,
-                              verify)
+from blockstep.replay import (Action, DiskModel, Pattern, Request, load, parse_blkparse,
+                              parse_fio, replay, verify)
 
 TRACES = source_dir() / "scenarios/traces"
 READ, WRITE, DISCARD, FLUSH = Action.READ, Action.WRITE, Action.DISCARD, Action.FLUSH
@@ -268,6 +270,98 @@ def test_report_says_what_the_wrong_contents_are():
             (data[:99] + b"!" + data[100:], "no written sector \\(starts 626c6b73")):
         with pytest.raises(WrongData, match=message):
             model.check_running(0, contents)
+
+
+class SectorBySector:
+    """The same rules, each sector for itself, in the plainest way."""
+
+    def __init__(self, seed):
+        self.pattern = Pattern(seed)
+        self.time = self.generation = 0
+        self.writes = {}  # of a sector: [generation, began, ended or None, replaces]
+
+    def tick(self):
+        self.time += 1
+        return self.time
+
+    def begin(self, sectors, zeroes=False, replaces=True):
+        self.generation += not zeroes
+        write = [0 if zeroes else self.generation, self.tick(), None, replaces]
+        for sector in sectors:
+            self.writes.setdefault(sector, [[0, 0, 0, True]]).append(write)
+        return write
+
+    def left(self, sector, before):
+        writes = self.writes.get(sector, [[0, 0, 0, True]])
+        newest = max((began for _generation, began, ended, replaces in writes
+                      if replaces and ended is not None and ended < before), default=0)
+        return [one for one in writes if one[2] is None or one[2] >= newest]
+
+    def may_hold(self, sector, before):
+        return {generation for generation, *_rest in self.left(sector, before)}
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_random_histories_agree_with_each_sector_for_itself(number, seed):
+    rng = random.Random(1000 * seed + number)
+    model, plain = DiskModel(seed=3), SectorBySector(3)
+    size, under_way = 24, []
+
+    def compare(when, before):
+        may = [sorted(plain.may_hold(sector, before)) for sector in range(size)]
+        legal = [rng.choice(choices) for choices in may]
+        # All of it as it may be, and with one sector of some write or other.
+        for wrong in (None, *rng.choices(range(size), k=8)):
+            contents = list(legal)
+            if wrong is not None:
+                contents[wrong] = rng.randrange(plain.generation + 1)
+            data = b"".join(map(plain.pattern.sector, range(size), contents))
+            fits = True
+            try:
+                model._check(0, data, when, before)
+            except WrongData:
+                fits = False
+            assert fits == (wrong is None or contents[wrong] in may[wrong]), (
+                f"seed {seed}, history {number}, sector {wrong}")
+
+    for _ in range(40):
+        first = rng.randrange(size)
+        sectors = range(first, rng.randrange(first, size) + 1)
+        span = (first * 512, len(sectors) * 512)
+        kind = rng.choice(["write", "write", "zeroes", "discard", "end", "end", "flush", "cut"])
+        if kind == "write":
+            under_way.append((model.begin_write(*span), plain.begin(sectors)))
+        elif kind == "zeroes":
+            under_way.append((model.begin_zeroes(*span), plain.begin(sectors, zeroes=True)))
+        elif kind == "discard":
+            under_way.append((model.begin_discard(*span),
+                              plain.begin(sectors, zeroes=True, replaces=False)))
+        elif kind == "end" and under_way:
+            ticket, write = under_way.pop(rng.randrange(len(under_way)))
+            model.acknowledge(ticket)
+            write[2] = plain.tick()
+        elif kind == "flush":
+            ticket, before = model.begin_flush(), plain.tick()
+            model.end_flush(ticket)
+            plain.tick()
+            for sector in plain.writes:
+                plain.writes[sector] = plain.left(sector, before)
+        elif kind == "cut":
+            under_way.clear()
+            found = {sector: rng.choice(sorted(plain.may_hold(sector, 0)))
+                     for sector in range(size)}
+            model.check_after_power_cut(0, b"".join(
+                plain.pattern.sector(sector, found[sector]) for sector in range(size)))
+            now = plain.tick()
+            for sector in plain.writes:
+                plain.writes[sector] = [[found[sector], now, now, True]]
+        compare("read", model._time + 1)
+        compare("cut", 0)
+        assert model._time == plain.time
+    covered = [sector for offset, length in model.ranges(4 * 512)
+               for sector in range(offset // 512, (offset + length) // 512)]
+    assert covered == sorted(plain.writes)
+    assert all(length <= 4 * 512 for _offset, length in model.ranges(4 * 512))
 
 
 # ---- replay -------------------------------------------------------------------------------------

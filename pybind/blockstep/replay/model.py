@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """DiskModel: what each sector of a guest's disk may contain, given what the guest was told.
 
-Per sector it keeps the writes that could still be found, each with the time from its submission to
-its acknowledgement. A write replaces another for sure only if it began after the other had ended.
+Of each sector it keeps the writes that could still be found, each with the time from its submission
+to its acknowledgement; neighbours with the same writes are kept together. A write replaces another for sure only if it began after the other had ended.
 
 - A read may return any write not replaced by one that had ended before the read began.
 - After a power cut there may be any write not replaced by one that a completed flush covers; a
@@ -10,9 +10,11 @@ its acknowledgement. A write replaces another for sure only if it began after th
 
 A discard leaves zeroes or what was there, so it replaces nothing.
 
-units      bytes in calls, sectors of 512 inside; time is a count of calls
-invariant  what is not in a sector's list can never be found there again
+units      bytes, in whole sectors of 512; time is a count of calls
+invariant  what is not in a piece's list can never be found there again; pieces are in rising order
+           and do not overlap
 """
+import bisect
 import dataclasses
 
 from blockstep.errors import WrongData
@@ -25,10 +27,30 @@ NEVER = 1 << 62
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Write:
-    generation: int  # 0: zeroes; None: whatever was there when the model began
+    generation: int | None  # 0: zeroes; None: whatever was there when the model began
     began: int
     ended: int = NEVER
     replaces: bool = True
+    offset: int = 0
+    data: bytes = b""  # of a generation above 0, from that offset on
+
+    def gives(self, offset: int, contents: bytes) -> bool:
+        """Whether these are its contents there; it reaches that far."""
+        if self.generation is None:
+            return True
+        if self.generation == 0:
+            return contents.count(0) == len(contents)
+        at = offset - self.offset
+        return contents == self.data[at:at + len(contents)]
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Piece:
+    """Neighbouring sectors, all with the same possible writes."""
+
+    begin: int  # bytes
+    end: int
+    writes: list[Write]
 
 
 @dataclasses.dataclass(slots=True)
@@ -50,8 +72,10 @@ class DiskModel:
         self._initial = Write(None if unknown else 0, 0, 0)
         self._time = 0
         self._generation = 0
-        self._sectors: dict[int, list[Write]] = {}  # only sectors that were ever written
-        self._several: dict[int, None] = {}  # those with more than one possible content
+        # What was ever written, in rising order, and where each begins.
+        self._pieces: list[Piece] = []
+        self._begins: list[int] = []
+        self._several: dict[Piece, None] = {}  # those with more than one possible content
 
     # ---- what the guest does --------------------------------------------------------------------
 
@@ -59,7 +83,7 @@ class DiskModel:
         """A write is submitted; the ticket's `data` is what to write."""
         self._generation += 1
         ticket = self._begin(offset, length, self._generation, replaces=True)
-        ticket.data = self.pattern.data(offset, length, self._generation)
+        ticket.data = ticket.write.data = self.pattern.data(offset, length, self._generation)
         return ticket
 
     def begin_zeroes(self, offset: int, length: int) -> Ticket:
@@ -88,21 +112,22 @@ class DiskModel:
     def end_flush(self, ticket: Ticket) -> None:
         """The guest was told that the flush is done."""
         self._tick()
-        for sector in list(self._several):
-            self._keep(sector, _not_replaced(self._sectors[sector], before=ticket.began))
+        for piece in list(self._several):
+            self._keep(piece, _not_replaced(piece.writes, before=ticket.began))
 
     # ---- what must be there ---------------------------------------------------------------------
 
     def ranges(self, length_max: int = 1 << 18) -> list[tuple[int, int]]:
         """Everything ever written, as (offset, length) in rising order."""
-        found: list[tuple[int, int]] = []
-        for sector in sorted(self._sectors):
-            offset = sector * SECTOR
-            if found and sum(found[-1]) == offset and found[-1][1] < length_max:
-                found[-1] = (found[-1][0], found[-1][1] + SECTOR)
+        spans: list[list[int]] = []
+        for piece in self._pieces:
+            if spans and spans[-1][1] == piece.begin:
+                spans[-1][1] = piece.end
             else:
-                found.append((offset, SECTOR))
-        return found
+                spans.append([piece.begin, piece.end])
+        step = -(-length_max // SECTOR) * SECTOR
+        return [(at, min(step, end - at))
+                for begin, end in spans for at in range(begin, end, step)]
 
     def check_running(self, offset: int, data: bytes) -> None:
         """This is there now, and no request is under way. Raises WrongData."""
@@ -112,8 +137,9 @@ class DiskModel:
         """This is there after a power cut; from now on only this may be. Raises WrongData."""
         found = self._check(offset, data, "after the power cut", before=0)
         now = self._tick()
-        for number, write in found.items():
-            self._keep(number, [Write(write.generation, now, now)])
+        for begin, end, write in found:
+            for piece in self._exactly(begin, end):
+                self._keep(piece, [dataclasses.replace(write, began=now, ended=now)])
 
     # ---- inside ---------------------------------------------------------------------------------
 
@@ -122,41 +148,83 @@ class DiskModel:
         return self._time
 
     def _begin(self, offset: int, length: int, generation: int, replaces: bool) -> Ticket:
-        write = Write(generation, self._tick(), replaces=replaces)
-        for sector in range(offset // SECTOR, (offset + length) // SECTOR):
-            self._sectors.setdefault(sector, [self._initial]).append(write)
-            self._several[sector] = None
+        write = Write(generation, self._tick(), replaces=replaces, offset=offset)
+        for piece in self._exactly(offset, offset + length):
+            piece.writes.append(write)
+            self._several[piece] = None
         return Ticket(offset, length, write.began, write)
 
-    def _keep(self, sector: int, writes: list[Write]) -> None:
-        self._sectors[sector] = writes
+    def _keep(self, piece: Piece, writes: list[Write]) -> None:
+        piece.writes = writes
         if len(writes) == 1:
-            self._several.pop(sector, None)
+            self._several.pop(piece, None)
 
-    def _check(self, offset: int, data: bytes, when: str, before: int) -> dict[int, Write]:
-        """Compares; gives what was found in each sector ever written."""
-        found, wrong = {}, []
-        for at in range(0, len(data), SECTOR):
-            sector = (offset + at) // SECTOR
-            contents = data[at:at + SECTOR]
-            writes = self._sectors.get(sector, [self._initial])
+    def _exactly(self, begin: int, end: int) -> list[Piece]:
+        """The pieces that make up this range, cut to fit and made where nothing was written."""
+        first, last = self._cut(begin), self._cut(end)
+        at, covered = begin, []
+        for piece in [*self._pieces[first:last], None]:
+            until = piece.begin if piece else end
+            if at < until:
+                covered.append(Piece(at, until, [self._initial]))
+            if piece:
+                covered.append(piece)
+                at = piece.end
+        self._pieces[first:last] = covered
+        self._begins[first:last] = [piece.begin for piece in covered]
+        return covered
+
+    def _cut(self, at: int) -> int:
+        """Makes no piece reach across `at`; the number of those before it."""
+        number = bisect.bisect_left(self._begins, at)
+        if number > 0 and self._pieces[number - 1].end > at:
+            piece = self._pieces[number - 1]
+            rest = Piece(at, piece.end, list(piece.writes))
+            piece.end = at
+            self._pieces.insert(number, rest)
+            self._begins.insert(number, at)
+            if piece in self._several:
+                self._several[rest] = None
+        return number
+
+    def _spans(self, begin: int, end: int):
+        """The range cut where its possible writes differ: (begin, end, writes, ever written)."""
+        number = max(0, bisect.bisect_right(self._begins, begin) - 1)
+        for piece in self._pieces[number:bisect.bisect_left(self._begins, end)]:
+            if piece.end <= begin:
+                continue
+            if begin < piece.begin:
+                yield begin, piece.begin, [self._initial], False
+            yield max(begin, piece.begin), min(end, piece.end), piece.writes, True
+            begin = piece.end
+        if begin < end:
+            yield begin, end, [self._initial], False
+
+    def _check(self, offset: int, data: bytes, when: str,
+               before: int) -> list[tuple[int, int, Write]]:
+        """Compares; gives what was found wherever something was ever written."""
+        found, wrong = [], []
+        for begin, end, writes, written in self._spans(offset, offset + len(data)):
             possible = _not_replaced(writes, before)
-            match = next((write for write in reversed(possible)
-                          if self._is(write, sector, contents)), None)
-            if match is None:
+            # Mostly all of it is from the newest; otherwise each sector is looked at.
+            whole = possible[-1].gives(begin, data[begin - offset:end - offset])
+            step = end - begin if whole else SECTOR
+            for at in range(begin, end, step):
+                until = min(at + step, end)
+                contents = data[at - offset:until - offset]
+                match = possible[-1] if whole else next(
+                    (write for write in reversed(possible) if write.gives(at, contents)), None)
+                if match is not None:
+                    if written:
+                        found.append((at, until, match))
+                    continue
                 may = " or ".join(sorted({_name(write) for write in possible}))
-                wrong.append(f"sector {sector} holds "
-                             f"{self.pattern.describe(sector, contents)}, may hold {may}")
-            elif sector in self._sectors:
-                found[sector] = match
+                wrong.append(f"sector {at // SECTOR} holds "
+                             f"{self.pattern.describe(at // SECTOR, contents)}, may hold {may}")
         if wrong:
             more = f" (and {len(wrong) - REPORTED_MAX} more)" if len(wrong) > REPORTED_MAX else ""
             raise WrongData(f"{when}: " + "; ".join(wrong[:REPORTED_MAX]) + more)
         return found
-
-    def _is(self, write: Write, sector: int, contents: bytes) -> bool:
-        return (write.generation is None
-                or contents == self.pattern.sector(sector, write.generation))
 
 
 def _not_replaced(writes: list[Write], before: int) -> list[Write]:

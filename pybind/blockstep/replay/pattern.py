@@ -12,13 +12,13 @@ A sector in the wrong place, of another run, torn inside or flipped in any bit i
 one, and a stale one is told from the newest. Generation 0 stands for zeroes.
 """
 import struct
-import zlib
+
+from _blockstep import pattern_data
 
 from blockstep.units import SECTOR
 
 MAGIC = b"blkstep\n"
 _HEAD = struct.Struct("<8sQQQ")
-_REPEATS = -(-SECTOR // (_HEAD.size + 4))
 ZERO_SECTOR = bytes(SECTOR)
 
 
@@ -27,16 +27,11 @@ class Pattern:
         self.seed = seed & ((1 << 64) - 1)
 
     def sector(self, number: int, generation: int) -> bytes:
-        if generation == 0:
-            return ZERO_SECTOR
-        head = _HEAD.pack(MAGIC, number, generation, self.seed)
-        return ((head + zlib.crc32(head).to_bytes(4, "little")) * _REPEATS)[:SECTOR]
+        return pattern_data(number, 1, generation, self.seed)
 
     def data(self, offset: int, length: int, generation: int) -> bytes:
         """Contents of a write; in whole sectors."""
-        first = offset // SECTOR
-        return b"".join(self.sector(number, generation)
-                        for number in range(first, first + length // SECTOR))
+        return pattern_data(offset // SECTOR, length // SECTOR, generation, self.seed)
 
     def generation_of(self, number: int, contents: bytes) -> int | None:
         """Which write these 512 bytes are from; None: from no write of this run to this sector."""
