@@ -116,7 +116,8 @@ void power_cut(MemoryStoreHandle& handle, const std::string& keep) {
 }
 
 void define_memory_store(py::module_& module) {
-    py::class_<sim::ByteImage>(module, "FileContents", "The contents of a file, shared by all that hold the same.")
+    py::class_<sim::ByteImage>(module, "FileContents",
+                               "The contents of a file, shared by all that hold the same.")
         .def(py::init(&contents_of), "data"_a)
         .def_property_readonly("size", &sim::ByteImage::size, "Bytes.")
         .def_property_readonly("allocated", &sim::ByteImage::allocated_bytes,

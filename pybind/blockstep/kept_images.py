@@ -13,11 +13,17 @@ import struct
 from _blockstep import FileContents
 
 KEPT_MAX = 1 << 28  # bytes of all of them; what comes later is made each time
-HEAD = struct.Struct("<Q32s")
+END = struct.Struct("<Q")      # where the last whole one ends; then they follow one another:
+HEAD = struct.Struct("<Q32s")  # length and key, then the bytes
 
 _here: dict[bytes, FileContents] = {}  # by key
 _shared = os.memfd_create("kept images")
-_seen = 0  # how much of the shared memory is in _here
+os.pwrite(_shared, END.pack(END.size), 0)
+_seen = END.size  # how much of the shared memory is in _here
+
+
+def _end() -> int:
+    return END.unpack(os.pread(_shared, END.size, 0))[0]
 
 
 def key_of(*words: str) -> bytes:
@@ -29,8 +35,9 @@ def find(key: bytes) -> FileContents | None:
     global _seen
     if key in _here:
         return _here[key]
-    while len(head := os.pread(_shared, HEAD.size, _seen)) == HEAD.size:
-        size, other = HEAD.unpack(head)
+    end = _end()
+    while _seen < end:
+        size, other = HEAD.unpack(os.pread(_shared, HEAD.size, _seen))
         if other not in _here:
             _here[other] = FileContents(os.pread(_shared, size, _seen + HEAD.size))
         _seen += HEAD.size + size
@@ -41,10 +48,12 @@ def keep(key: bytes, data: bytes) -> FileContents:
     _here[key] = FileContents(data)
     fcntl.lockf(_shared, fcntl.LOCK_EX)
     try:
-        end = os.fstat(_shared).st_size
+        end = _end()
         if end + len(data) <= KEPT_MAX:
-            # In one piece, so that who is killed in between leaves nothing or the whole.
-            os.pwrite(_shared, HEAD.pack(len(data), key) + data, end)
+            # The end comes last: who is killed in between leaves nothing behind.
+            whole = HEAD.pack(len(data), key) + data
+            if os.pwrite(_shared, whole, end) == len(whole):
+                os.pwrite(_shared, END.pack(end + len(whole)), 0)
     finally:
         fcntl.lockf(_shared, fcntl.LOCK_UN)
     return _here[key]

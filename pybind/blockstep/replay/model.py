@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DiskModel: what each sector of a guest's disk may contain, given what the guest was told.
 
-Of each sector it keeps the writes that could still be found, each with the time from its submission
-to its acknowledgement; neighbours with the same writes are kept together. A write replaces another for sure only if it began after the other had ended.
+Of each sector it keeps the writes that could still be found, each with the time from its
+submission to its acknowledgement; neighbours with the same writes are kept together. A write
+replaces another for sure only if it began after the other had ended.
 
 - A read may return any write not replaced by one that had ended before the read began.
 - After a power cut there may be any write not replaced by one that a completed flush covers; a
