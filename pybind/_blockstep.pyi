@@ -74,6 +74,12 @@ class Future:
         """Completes it. Raises RuntimeError if it is done already."""
 
 
+class GuestContents:
+    """What a disk may hold, given what the guest did and was told; see VM.guest_load."""
+    def __init__(self, name: str) -> None:
+        """name: what errors call the disk."""
+
+
 class GuestDisk:
     """A disk as the guest's own driver reaches it, through rings or command blocks.
 
@@ -110,6 +116,34 @@ class GuestDisk:
         """Writes all of the data, which is copied at once."""
     def write_zeroes(self, offset: int, length: int, *, unmap: bool = False) -> Future:
         """unmap: the room may be given back."""
+
+
+class LoadResult:
+    """What the requests of a guest_load came to."""
+    @property
+    def cut_off(self) -> int:
+        """Operations that were not begun, because the disk was gone."""
+    @property
+    def discards(self) -> int:
+        """Discards that succeeded."""
+    @property
+    def failed(self) -> int:
+        """Requests that failed."""
+    @property
+    def flushes(self) -> int:
+        """Flushes that succeeded."""
+    @property
+    def left_out(self) -> int:
+        """Operations that the explorer left out."""
+    @property
+    def reads(self) -> int:
+        """Reads that succeeded; all were checked."""
+    @property
+    def writes(self) -> int:
+        """Writes that succeeded."""
+    @property
+    def zeroes(self) -> int:
+        """Writes of zeroes that succeeded."""
 
 
 class RandomStream:
@@ -322,8 +356,17 @@ def explain(vm: VM, command: str, arguments: object = None) -> typing.Any:
     """What would come of a QMP command, without giving it: accepted, error, conflicts (who needs
     what, who stands in the way), graph (as it would be)."""
 
+def guest_load(vm: VM, id: str, *, operations: int = 8, area: int = 65536, pieces: int = 1,
+        stride: int = 0, longest: int = 4096, reads: int = 3, zeroes: int = 2, discards: int = 1,
+        flushes: int = 1, think: int = 0, errors_allowed: bool = False, until: Future = None,
+        contents: typing.Optional[GuestContents] = None) -> Future:
+    """A process of the guest that works on a disk; see VM.guest_load."""
+
 def guest_noticed(vm: VM, id: str) -> Future:
     """Done when the guest has seen the device, or cannot because it stands still."""
+
+def guest_verify(vm: VM, id: str, contents: typing.Optional[GuestContents] = None) -> Future:
+    """Reads back what the guest used of a disk; see VM.guest_verify."""
 
 def lose_power(vm: VM) -> None:
     """The machine is dead: its processors stand still for ever, its guest disks are lost."""

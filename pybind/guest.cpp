@@ -13,6 +13,8 @@ using blocklayer::failure;
 using blocklayer::Result;
 using blocklayer::Status;
 using hwmodels::Device;
+using hwmodels::guest::CheckedDisk;
+using hwmodels::guest::ContentOracle;
 using hwmodels::PciFunction;
 using hwmodels::guest::pci_function_of;
 
@@ -72,9 +74,10 @@ void Guest::lose_all() {
 }
 
 void Guest::lose_power() {
-    dead_ = true;
+    if (std::exchange(dead_, true)) return;
     machine_.interrupts().set_running(false);
     lose_all();
+    for (const auto& [id, contents] : contents_) contents->power_lost();
 }
 
 Result<std::shared_ptr<DrivenDisk>> Guest::disk(sim::Co& co, const std::string& id) {
@@ -89,13 +92,18 @@ Result<std::shared_ptr<DrivenDisk>> Guest::disk(sim::Co& co, const std::string& 
         const std::uint64_t boot = boots_;
         auto disk = std::make_shared<DrivenDisk>();
         disk->id = id;
-        disk->driver = TRY(hwmodels::guest::open_disk(co, machine_, id));
+        disk->driver = std::make_unique<CheckedDisk>(
+            TRY(hwmodels::guest::open_disk(co, machine_, id)), nullptr);
         disk->length = disk->driver->length();
         const Device* device = machine_.find_device(id);
         if (boot != boots_ || device == nullptr) {  // lost while it was probed
             disk->driver->surprise_removed();
             continue;
         }
+        if (const auto known = contents_.find(id); known != contents_.end())
+            disk->driver->set_oracle(known->second);
+        if (device->backend() != nullptr && !device->backend()->write_cache)
+            disk->driver->set_write_through();
         if (const PciFunction* function = pci_function_of(*device))
             hotplug_.add_disk(function->devfn >> 3, *disk->driver);
         disks_.emplace(id, disk);
@@ -103,6 +111,22 @@ Result<std::shared_ptr<DrivenDisk>> Guest::disk(sim::Co& co, const std::string& 
         ever_driven_.push_back(disk);
         return disk;
     }
+}
+
+Status Guest::know_contents(const std::string& id, std::shared_ptr<ContentOracle> given) {
+    if (const auto known = contents_.find(id); known != contents_.end()) {
+        if (given == nullptr || given == known->second) return {};
+        return failure(fmt::format("disk '{}' has contents of its own already", id));
+    }
+    const auto driven = disks_.find(id);
+    if (driven != disks_.end() && driven->second->in_flight != 0)
+        return failure(fmt::format("disk '{}' has requests under way: nobody would know what they "
+                                   "do to its contents",
+                                   id));
+    if (given == nullptr) given = std::make_shared<ContentOracle>(id);
+    if (driven != disks_.end()) driven->second->driver->set_oracle(given);
+    contents_.emplace(id, std::move(given));
+    return {};
 }
 
 void Guest::close(sim::Co& co, const std::shared_ptr<DrivenDisk>& disk) {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "blocklayer/layer.hpp"
-#include "hwmodels/guest/disk.hpp"
+#include "hwmodels/guest/checked_disk.hpp"
 #include "hwmodels/guest/hotplug.hpp"
 #include "hwmodels/machine.hpp"
 #include "sim/sync.hpp"
@@ -22,7 +22,7 @@ namespace bindings {
 // One disk that the guest drives, or drove. Requests under way keep it alive.
 struct DrivenDisk {
     std::string id;
-    std::unique_ptr<hwmodels::guest::GuestDisk> driver;
+    std::unique_ptr<hwmodels::guest::CheckedDisk> driver;
     std::uint64_t length = 0;  // when it was last there
     std::uint64_t in_flight = 0;
     bool lost = false;  // let go, or taken away: requests fail with no_medium
@@ -41,6 +41,13 @@ public:
     // The disk behind a device, driven from now on; the same one while it is there. Suspends until
     // the machine runs. errors: no such device; no driver for it; what the driver found wrong.
     blocklayer::Result<std::shared_ptr<DrivenDisk>> disk(sim::Co& co, const std::string& id);
+    // From now on every request on the device's disk is checked, however often it comes and goes:
+    // against `given`, or else contents of its own. errors: it is checked against others; requests
+    // are under way of which nothing is known.
+    blocklayer::Status know_contents(const std::string& id,
+                                     std::shared_ptr<hwmodels::guest::ContentOracle> given);
+    // Numbers the loads on a device.
+    unsigned next_load(const std::string& id) { return loads_[id]++; }
     // The driver lets go of the disk once its requests have ended.
     void close(sim::Co& co, const std::shared_ptr<DrivenDisk>& disk);
     // Suspends until the guest has seen a device that was plugged in. At once when the machine
@@ -60,6 +67,8 @@ private:
     hwmodels::Machine& machine_;
     hwmodels::guest::HotplugHandler hotplug_;
     std::map<std::string, std::shared_ptr<DrivenDisk>> disks_;  // by device id
+    std::map<std::string, std::shared_ptr<hwmodels::guest::ContentOracle>> contents_;  // of those
+    std::map<std::string, unsigned> loads_;                     // so far, by device id
     std::vector<std::weak_ptr<DrivenDisk>> ever_driven_;        // their drivers go with the guest
     std::shared_ptr<Guest*> self_;                              // nullptr inside: it is gone
     sim::Mutex probing_{"guest probes a disk"};

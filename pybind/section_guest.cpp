@@ -12,9 +12,10 @@
 namespace bindings {
 namespace {
 
+using hwmodels::guest::CheckedDisk;
 using hwmodels::guest::GuestDisk;
 
-constexpr std::uint64_t transfer_max = 1ULL << 30;
+constexpr std::uint64_t transfer_max = 1ULL << 30, offset_max = INT64_MAX - transfer_max;
 
 struct GuestDiskHandle {
     std::shared_ptr<WorldHandle> world;
@@ -41,18 +42,21 @@ std::shared_ptr<Future> open_guest_disk(VmHandle& handle, const std::string& id)
         });
 }
 
-// A request in a fiber of the guest's. body(co, driver) gives its IoStatus.
+// A request in a fiber of the guest's that reaches this far. body(co, driver) gives its IoStatus.
 template <class Body>
-std::shared_ptr<Future> request(GuestDiskHandle& handle, sim::Label label, Body body,
+std::shared_ptr<Future> request(GuestDiskHandle& handle, sim::Label label, std::uint64_t end,
+                                Body body,
                                 std::shared_ptr<std::vector<std::byte>> data = nullptr) {
     handle.get();
     return handle.world->spawn_on(
         handle.machine->guest.machine().cpu(), label,
-        [disk = handle.disk, body = std::move(body), data = std::move(data)](sim::Co& co) {
+        [disk = handle.disk, end, body = std::move(body), data = std::move(data)](sim::Co& co) {
             sim::IoStatus done = sim::Unexpected(sim::Errno::no_medium);
             if (!disk->lost) {
                 ++disk->in_flight;
-                done = body(co, *disk->driver);
+                // What lies past the end has no contents; the device is asked all the same.
+                CheckedDisk& driver = *disk->driver;
+                done = body(co, end <= driver.length() ? driver : driver.disk());
                 --disk->in_flight;
             }
             return [done, data]() -> py::object {
@@ -70,13 +74,14 @@ void check_range(GuestDiskHandle& handle, std::uint64_t offset, std::uint64_t le
                                           "offset {}, length {}",
                                           block, offset, length));
     if (length > transfer_max) throw py::value_error("longer than 1 GiB");
+    if (offset > offset_max) throw py::value_error("past what any disk can have");
 }
 
 std::shared_ptr<Future> read(GuestDiskHandle& handle, std::uint64_t offset, std::uint64_t length) {
     check_range(handle, offset, length);
     auto data = std::make_shared<std::vector<std::byte>>(length);
     return request(
-        handle, "guest read",
+        handle, "guest read", offset + length,
         [offset, into = data](sim::Co& co, GuestDisk& disk) {
             return disk.read(co, offset, std::span(*into));
         },
@@ -90,15 +95,16 @@ std::shared_ptr<Future> write(GuestDiskHandle& handle, std::uint64_t offset,
         static_cast<std::size_t>(buffer.size * buffer.itemsize));
     if (!bytes->empty()) std::memcpy(bytes->data(), buffer.ptr, bytes->size());
     check_range(handle, offset, bytes->size());
-    return request(handle, "guest write", [offset, bytes](sim::Co& co, GuestDisk& disk) {
-        return disk.write(co, offset, std::span(std::as_const(*bytes)));
-    });
+    return request(handle, "guest write", offset + bytes->size(),
+                   [offset, bytes](sim::Co& co, GuestDisk& disk) {
+                       return disk.write(co, offset, std::span(std::as_const(*bytes)));
+                   });
 }
 
 std::shared_ptr<Future> write_zeroes(GuestDiskHandle& handle, std::uint64_t offset,
                                      std::uint64_t length, bool unmap) {
     check_range(handle, offset, length);
-    return request(handle, "guest write zeroes",
+    return request(handle, "guest write zeroes", offset + length,
                    [=](sim::Co& co, GuestDisk& disk) {
                        return disk.write_zeroes(co, offset, length, unmap);
                    });
@@ -107,13 +113,13 @@ std::shared_ptr<Future> write_zeroes(GuestDiskHandle& handle, std::uint64_t offs
 std::shared_ptr<Future> discard(GuestDiskHandle& handle, std::uint64_t offset,
                                 std::uint64_t length) {
     check_range(handle, offset, length);
-    return request(handle, "guest discard", [=](sim::Co& co, GuestDisk& disk) {
+    return request(handle, "guest discard", offset + length, [=](sim::Co& co, GuestDisk& disk) {
         return disk.discard(co, offset, length);
     });
 }
 
 std::shared_ptr<Future> flush(GuestDiskHandle& handle) {
-    return request(handle, "guest flush",
+    return request(handle, "guest flush", 0,
                    [](sim::Co& co, GuestDisk& disk) { return disk.flush(co); });
 }
 

@@ -35,6 +35,9 @@ public:
     void shut_down(sim::Co& co) override { disk_->shut_down(co); }
     void surprise_removed() override { disk_->surprise_removed(); }
 
+    // From here on; requests under way are none of its business.
+    void set_oracle(std::shared_ptr<ContentOracle> oracle) { oracle_ = std::move(oracle); }
+
     GuestDisk& disk() { return *disk_; }
     ContentOracle& oracle() { return *oracle_; }
     const std::shared_ptr<ContentOracle>& shared_oracle() const { return oracle_; }

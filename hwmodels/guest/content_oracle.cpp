@@ -102,6 +102,13 @@ void ContentOracle::end_change(Moment begun, std::uint64_t offset, std::uint64_t
     }
 }
 
+bool ContentOracle::in_use(std::uint64_t offset, std::uint64_t length) const {
+    constexpr std::uint64_t page_bytes = sectors_per_page * sector_bytes;
+    for (std::uint64_t page = offset / page_bytes; page * page_bytes < offset + length; ++page)
+        if (page < pages_.size() && pages_[page] != nullptr) return true;
+    return false;
+}
+
 ContentOracle::Moment ContentOracle::begin_read() {
     reads_.push_back(++now_);
     return now_;

@@ -50,6 +50,8 @@ public:
     }
     // The change that began then was acknowledged and is on the medium, as if flushed.
     void settled(Moment begun, std::uint64_t offset, std::uint64_t length);
+    // Whether a request ever touched this range, or one near it.
+    bool in_use(std::uint64_t offset, std::uint64_t length) const;
     // Everything that no flush covered may be there or not; requests under way have ended.
     void power_lost();
 

@@ -99,12 +99,14 @@ class VM(_blockstep.VM):
 
     # ---- devices and nodes ----------------------------------------------------------------------
 
-    async def device_add(self, driver: str, id: str, **properties) -> None:
+    async def device_add(self, driver: str, id: str, named: dict | None = None,
+                         **properties) -> None:
         """Plugs a device in, and waits until the guest has noticed it (if the machine runs).
 
-        properties: as in QMP, with _ for -. Raises QmpError, PermissionRefused.
+        properties: as in QMP, with _ for -; those whose own names have a _ go into `named`, as
+        {"logical_block_size": 4096}. Raises QmpError, PermissionRefused.
         """
-        await self.qmp("device_add", {"driver": driver, "id": id} | {
+        await self.qmp("device_add", {"driver": driver, "id": id} | (named or {}) | {
             key.replace("_", "-"): value for key, value in properties.items()})
         await _blockstep.guest_noticed(self, id)
 
@@ -131,6 +133,43 @@ class VM(_blockstep.VM):
         discard, flush, close. Waits until the machine runs. Raises QmpError.
         """
         return await _blockstep.open_guest_disk(self, id)
+
+    def guest_load(self, id: str, **options) -> _blockstep.Future:
+        """A process in the guest that works on a disk: random requests, one after the other, done
+        in C++, so that a run costs what its requests cost. Await it for a LoadResult, which counts
+        them; start several for processes that work side by side.
+
+            load = vm.guest_load("vda", operations=200, area=1 * MiB)
+            ...                                 # whatever goes on meanwhile
+            done = await load
+            await vm.guest_verify("vda")
+
+        What the disk may hold is known from then on, and every read is checked: those of loads and
+        of `guest_disk(id)` alike. Wrong data ends the run with AssertionFailure. Options, in bytes:
+
+        operations      requests to do (8)
+        area            where: so much from the disk's start (64 KiB), in whole blocks
+        pieces, stride  or so many such areas (1), each so far after the one before
+        longest         of a request (4 KiB); shorter ones are as likely
+        reads, zeroes, discards, flushes     chances out of 16 (3, 2, 1, 1); the others are writes
+        think           before each request, fewer events than this may happen (0)
+        until           a future or task: goes on after its operations until that is done, with a
+                        request a millisecond
+        errors_allowed  a failed request is counted; otherwise it ends the load with GuestIoError
+        contents        what the disk may hold, if another device or machine had it before: a
+                        GuestContents, given to all who use the same disk
+
+        It waits for the guest to drive the disk, like guest_disk(); a disk that goes away ends it
+        (`cut_off`). An explorer leaves out operations, and kinds of them as features ("guest
+        reads", ...). Raises ValueError, QmpError; RuntimeError, at once, if the disk has other
+        contents, or requests under way that none of this knows of.
+        """
+        return _blockstep.guest_load(self, id, **options)
+
+    def guest_verify(self, id: str, contents=None) -> _blockstep.Future:
+        """Reads back what the guest used of a disk, and checks it as guest_load() does; gives how
+        many bytes that were. Raises GuestIoError, QmpError."""
+        return _blockstep.guest_verify(self, id, contents)
 
     def lose_power(self) -> None:
         """It is dead: its processors stand still for ever, its guest disks are lost."""

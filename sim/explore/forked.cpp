@@ -104,6 +104,7 @@ enum class Tag : std::uint8_t {
     keep,
     begins,
     ends,
+    left,
     verdict,
     thrown,
 };
@@ -160,6 +161,8 @@ public:
         out_.put(step.turn);
         out_.put(step.label.hash());
         out_.put(step.doing.hash());
+        out_.put(step.readied_by);
+        out_.put(step.next_id);
         out_.end_record();
     }
     void ends(std::span<const Touch> touched) override {
@@ -167,6 +170,11 @@ public:
         out_.put(Tag::ends);
         out_.put(touched.size());
         for (const Touch& touch : touched) out_.put(touch);
+        out_.end_record();
+    }
+    void left() override {
+        watcher_->left();
+        out_.put(Tag::left);
         out_.end_record();
     }
 
@@ -237,6 +245,7 @@ private:
             watcher_->ends(touched);
             return;
         }
+        case Tag::left: watcher_->left(); return;
         case Tag::verdict:
             judged = true;
             verdict.failed = in_.get<bool>();
@@ -283,6 +292,8 @@ private:
         step.turn = in_.get<std::uint32_t>();
         step.label = get_label();
         step.doing = get_label();
+        step.readied_by = in_.get<std::uint64_t>();
+        step.next_id = in_.get<std::uint64_t>();
         watcher_->begins(step);
         steps = step.number;
         last_step = step.label.name();

@@ -80,8 +80,8 @@ TEST_CASE("forked: an exhaustive search does the same", "[forked]") {
     const Frontier frontier({.departures = 1});
     for (const Trial& trial : {Trial(adders), forked(adders)}) {
         const PortionResult result = run_portion(trial, options, {}, frontier.next(1)[0]);
-        static const std::string children = to_text(result.children);
-        CHECK(to_text(result.children) == children);
+        static const std::string growth = to_text(result.growth);
+        CHECK(to_text(result.growth) == growth);
         CHECK(result.found.runs == 1);
     }
 }

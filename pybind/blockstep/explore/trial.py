@@ -47,7 +47,7 @@ def signature_of(error: Exception, path: str = "") -> str:
         lines = said.split("\nlast events:")[0].splitlines()[1:]
         return "Deadlock: " + "; ".join(sorted({without_numbers(line) for line in lines}))
     if isinstance(error, AssertionFailure):
-        return f"AssertionFailure: {said.splitlines()[0]}"
+        return f"AssertionFailure: {without_numbers(said.splitlines()[0])}"
     place = ""
     for frame in traceback.extract_tb(error.__traceback__):
         if path and frame.filename.endswith(path.rpartition("/")[2]):
@@ -57,7 +57,8 @@ def signature_of(error: Exception, path: str = "") -> str:
 
 
 def without_numbers(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+|\d+", "#", text)
+    """Lines of the program's own source stay."""
+    return re.sub(r"(\.[ch]pp:\d+)|0x[0-9a-f]+|\d+", lambda found: found[1] or "#", text)
 
 
 def explore(trial, schedules: int = 1000, strategies: str = "portfolio", seed: int = 0,
