@@ -3,10 +3,28 @@
 import dataclasses
 import errno
 import os
+import pathlib
+import traceback
 
 
 class BlockstepError(Exception):
     """Base of everything that the simulated world reports."""
+
+
+def told(error: BaseException) -> str:
+    """The exception with its traceback, without the frames of this package that only drive the
+    scenario, nor those below it when the package says what is wrong in words of its own."""
+    here = pathlib.Path(__file__).parent
+    frames = list(traceback.walk_tb(error.__traceback__))
+    ours = [here in pathlib.Path(frame.f_code.co_filename).parents for frame, _line in frames]
+    first, end = 0, len(frames)
+    if not all(ours):
+        first = ours.index(False)
+        if isinstance(error, BlockstepError):
+            end -= ours[::-1].index(False)
+    shown = traceback.TracebackException.from_exception(error)
+    shown.stack = traceback.StackSummary.from_list(shown.stack[first:end])
+    return "".join(shown.format())
 
 
 class QmpError(BlockstepError):

@@ -18,12 +18,11 @@ import json
 import pathlib
 import sys
 import time
-import traceback
 
 from _blockstep import replay_schedule
 
 from blockstep import units
-from blockstep.errors import BlockstepError
+from blockstep.errors import BlockstepError, told
 from blockstep.report.collect import collect
 from blockstep.report.recording import Recording
 from blockstep.world import World, is_timed
@@ -125,8 +124,8 @@ def run_scenario(scenario: Scenario, seed: int = 0, record: str | None = None,
     try:
         result = world.run(scenario(world), limit_ns=scenario.limit_ns)
         world.check()
-    except Exception:  # a scenario may raise anything
-        error = _traceback()
+    except Exception as raised:  # a scenario may raise anything
+        error = told(raised)
     try:
         graphs = [vm.graph() for vm in world.vms]
         trace, record = world.trace, world.record({"seed": str(seed)})
@@ -146,12 +145,3 @@ def run_scenario(scenario: Scenario, seed: int = 0, record: str | None = None,
         simulated_ns=world.now_ns, wall_s=time.perf_counter() - started, events=world.events_run,
         timeline=world.timeline, error=error, result=result, record=record, trace=trace,
         graphs=graphs, recording=recording)
-
-
-def _traceback() -> str:
-    """The exception being handled, without the frames of this package that only drive it."""
-    kind, error, frames = sys.exc_info()
-    here = pathlib.Path(__file__).parent
-    while frames is not None and pathlib.Path(frames.tb_frame.f_code.co_filename).parent == here:
-        frames = frames.tb_next
-    return "".join(traceback.format_exception(kind, error, frames))

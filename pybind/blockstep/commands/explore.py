@@ -11,6 +11,7 @@ commas between them, or exhaustive (every run with 0, 1, 2 ... departures from t
 """
 import json
 import pathlib
+import shlex
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from blockstep.commands.run import hash_in_a_fixed_order, load
 
 SCHEDULES = 1000
 SAVE_EVERY_S = 5.0
+WORTH_TELLING = 0.9  # a bound above that says nothing
 
 
 def add_arguments(parser) -> None:
@@ -73,6 +75,11 @@ class Interrupt:
         print("\nstopping after what is under way; once more to stop at once", file=sys.stderr)
 
 
+def count_of_runs(runs: int, failures: int, ways: int) -> str:
+    failed = f"{failures} failed in {ways} way{'s' if ways > 1 else ''}" if ways else "none failed"
+    return f"{runs} runs, {failed}"
+
+
 class Progress:
     """One line on a terminal, one every ten seconds elsewhere; and the state, now and then."""
 
@@ -80,6 +87,7 @@ class Progress:
         self.save = save
         self.started = self.told = time.monotonic()
         self.saved = 0.0
+        self.phase = ""
 
     def __call__(self, campaign) -> None:
         now = time.monotonic()
@@ -87,12 +95,16 @@ class Progress:
             self.save()
             self.saved = now
         terminal = sys.stderr.isatty()
-        if now - self.told < (0.2 if terminal else 10):
+        begins = campaign.shrinking != self.phase and (terminal or now - self.started > 10)
+        self.phase = campaign.shrinking
+        if now - self.told < (0.2 if terminal else 10) and not begins:
             return
         self.told = now
-        rate = campaign.runs / max(now - self.started, 1e-9)
-        text = (f"{campaign.runs} runs, {rate:.0f}/s, {campaign.failures} failed in "
-                f"{len(campaign.findings)} ways")
+        text = count_of_runs(campaign.runs, campaign.failures, len(campaign.findings))
+        if campaign.shrinking:
+            text += f"; {campaign.shrinking} (an interrupt leaves it as it is)"
+        else:
+            text += f", {campaign.runs / max(now - self.started, 1e-9):.0f}/s"
         if campaign.space():
             text += f"; {campaign.space()}"
         print(f"\r\033[K{text[:110]}" if terminal else text, end="" if terminal else "\n",
@@ -212,7 +224,8 @@ def summary(args, campaign, paths, interrupted, lost, started) -> dict:
             "seed": finding.seed, "strategy": finding.strategy, "repeats": finding.repeats,
             "error": (finding.shrunk or {}).get("text") or finding.text,
             "record": str(paths[finding.signature]),
-            "again": f"./blockstep replay {paths[finding.signature]}",
+            "again": f"./blockstep replay {shlex.quote(str(paths[finding.signature]))}",
+            "report": str(args.report / finding.key / "report.html") if args.report else None,
             "shrunk": {key: finding.shrunk[key] for key in
                        ("reproduced", "runs", "before", "after")} if finding.shrunk else None,
             "critical": {key: value for key, value in finding.shrunk["critical"].items()
@@ -235,22 +248,29 @@ def lines(told: dict) -> list[str]:
         if not one["repeats"]:
             text.append("  NOT DETERMINISTIC: the same schedule did not fail the same way again")
         if one["shrunk"] and one["shrunk"]["reproduced"]:
-            sizes = ", ".join(f"{name} {one['shrunk']['before'][key]} -> "
-                              f"{one['shrunk']['after'][key]}" for key, name in SIZES)
-            text.append(f"  shrunk in {one['shrunk']['runs']} runs: {sizes}")
+            sizes = [f"{name} {one['shrunk']['before'][key]} -> {one['shrunk']['after'][key]}"
+                     for key, name in SIZES if one["shrunk"]["before"][key]]
+            if sizes:
+                text.append(f"  shrunk in {one['shrunk']['runs']} runs: {', '.join(sizes)}")
         if one["critical"]:
             text += critical_lines(one["critical"])
         elif one["shrunk"] and one["shrunk"]["reproduced"]:
             text.append("  no single choice makes the difference: all runs around it fail as well")
+        if one["run"] == 0:
+            text.append("  the ordinary run fails as well: ./blockstep run "
+                        f"{shlex.quote(told['scenario'])} --schedule fifo --seed {one['seed']}")
         text.append(f"  again: {one['again']}")
+        if one["report"] and pathlib.Path(one["report"]).exists():
+            text.append(f"  report: {one['report']}")
     text += [f"PCT, depth {one['depth']}: {one['runs']} runs miss a bug of that depth with a "
              f"probability of at most {one['missed_at_most']:.3g} ({one['runnables']} runnables, "
-             f"{one['picks']} picks)" for one in told["pct"]]
+             f"{one['picks']} picks)" for one in told["pct"]
+             if one["missed_at_most"] < WORTH_TELLING]
     if told["space"]:
         text.append(told["space"])
     return text + [
-        f"{told['runs']} runs, {told['failures']} failed in {len(told['findings'])} ways  "
-        f"{told['wall_s']:.1f} s" + ("  interrupted" if told["interrupted"] else "")]
+        count_of_runs(told["runs"], told["failures"], len(told["findings"]))
+        + f"  {told['wall_s']:.1f} s" + ("  interrupted" if told["interrupted"] else "")]
 
 
 def critical_lines(critical: dict) -> list[str]:

@@ -85,6 +85,7 @@ class Campaign:
         self.next_run = 0  # of a strategy search; all before it are merged
         self.runs_by_strategy: dict[str, int] = {}
         self.findings: dict[str, Finding] = {}
+        self.shrinking = ""  # what is being made smaller, for who looks on
         self.frontier = _blockstep.Frontier(spec.departures, spec.preemptions, spec.depth)
 
     # ---- searching ------------------------------------------------------------------------------
@@ -163,8 +164,10 @@ class Campaign:
 
     def _shrink_all(self, workers, go_on, progress) -> None:
         under_way = 0
-        for finding in self.findings.values():
+        for number, finding in enumerate(self.findings.values(), 1):
             if finding.shrunk is None and go_on():
+                self.shrinking = f"shrinking failure {number} of {len(self.findings)}"
+                progress(self)
                 workers.submit({"kind": "shrink", "seed": finding.seed, "record": finding.record,
                                 "signature": finding.signature})
                 under_way += 1

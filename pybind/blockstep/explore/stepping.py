@@ -14,9 +14,9 @@ import pathlib
 import signal
 import sys
 import tempfile
-import traceback
 
 from blockstep.drawing import to_text
+from blockstep.errors import told
 from blockstep.report.capture import Replay
 from blockstep.world import World
 
@@ -82,8 +82,8 @@ class Walker:
                 self.world.run_until_done(self.task)
                 self.world.check()
                 self.ended = "passed"
-        except Exception:  # a scenario may raise anything
-            self.ended = traceback.format_exc()
+        except Exception as error:  # a scenario may raise anything
+            self.ended = told(error)
 
     def show_where(self) -> str:
         text = f"event {self.event} at {self.world.now_ns / 1e6:.3f} ms"

@@ -5,7 +5,7 @@ import traceback
 
 import _blockstep
 
-from blockstep.errors import AssertionFailure, Deadlock
+from blockstep.errors import AssertionFailure, Deadlock, told
 from blockstep.world import World, is_timed
 
 EVENT_LIMIT = 1_000_000  # of a run, unless the scenario says otherwise: then it counts as endless
@@ -33,7 +33,7 @@ class ScenarioTrial:
             world.check()
         except Exception as error:  # a scenario may raise anything
             signature = signature_of(error, self.scenario.path)
-            text = "".join(traceback.format_exception(error))[-TEXT_MAX:]
+            text = told(error)[-TEXT_MAX:]
         finally:
             world.close()
         return bool(signature), signature, text, world.digest, world.events_run

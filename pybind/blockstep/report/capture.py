@@ -5,12 +5,12 @@ Writing it down changes nothing: the run is the same one, digest and all, as wit
 """
 import pathlib
 import time
-import traceback
 
 from _blockstep import replay_schedule
 
 from blockstep import records, report
 from blockstep.apart import run_apart
+from blockstep.errors import told
 from blockstep.explore.trial import EVENT_LIMIT
 from blockstep.report.collect import collect
 from blockstep.report.recording import Note, Recording
@@ -85,8 +85,8 @@ def drive(world, scenario) -> str | None:
     try:
         world.run(scenario(world), limit_ns=scenario.limit_ns)
         world.check()
-    except Exception:  # a scenario may raise anything
-        return traceback.format_exc()
+    except Exception as error:  # a scenario may raise anything
+        return told(error)
     return None
 
 
