@@ -4,7 +4,7 @@
 Holds:   every read of the guest is what was written last, before, while and after its disk moves;
          in the end everything it wrote is there, and its image is whole.
 Shows:   loads that the guest does by itself, and a scenario made to be explored: nothing takes
-         time, so that thousands of runs a second each meet in another order,
+         time, so that some 800 runs a second each meet in another order,
              ./blockstep explore scenarios/jobs_meet_in_any_order.py --schedules 10000
 """
 from blockstep import KiB, MiB, qemu_img, scenario
