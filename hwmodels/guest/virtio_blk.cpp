@@ -53,7 +53,9 @@ VirtioBlk::VirtioBlk(std::unique_ptr<VirtioPciDriver> driver, const BlkOptions& 
     : driver_(std::move(driver)),
       buffers_at_(heap_of(driver_->machine()).take(buffer_bytes)),
       buffers_(driver_->machine().memory(), buffers_at_, buffers_at_ == 0 ? 0 : buffer_bytes),
-      options_(options) {}
+      options_(options) {
+    if (heap_of(driver_->machine()).watched()) buffers_.watch();
+}
 
 VirtioBlk::~VirtioBlk() {
     // The rings' memory is about to be used for something else: the device must not see them.
