@@ -92,14 +92,17 @@ IoStatus IdeChannel::wait_interrupt(sim::Co& co) {
     return {};
 }
 
-IoStatus IdeChannel::select_ready(sim::Co& co, std::uint32_t unit) {
+IoStatus IdeChannel::begin(sim::Co& co, std::uint32_t unit, std::uint64_t removals) {
+    machine_.wait_running(co);
+    if (removals != removals_) return Unexpected(Errno::no_medium);
     const std::uint64_t resets = resets_;
     select(unit, 0);
-    while (resetting_ || (in(status_command)&status_busy) != 0) {
+    while (resetting_ || (in(status_command) & status_busy) != 0) {
         co.sleep(poll);
         machine_.wait_running(co);
         if (resets != resets_) return Unexpected(Errno::canceled);
     }
+    interrupted_ = false;
     return {};
 }
 
@@ -123,10 +126,7 @@ void IdeChannel::prepare_table(GuestAddress data, std::uint32_t length, bool to_
 IoStatus IdeChannel::run(sim::Co& co, std::uint32_t unit, AtaCommand& command) {
     const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    machine_.wait_running(co);
-    if (removals != removals_) return Unexpected(Errno::no_medium);
-    TRY(select_ready(co, unit));
-    interrupted_ = false;
+    TRY(begin(co, unit, removals));
     if (command.length > 0) prepare_table(command.data, command.length, command.to_memory);
     const auto byte = [](std::uint64_t value, unsigned shift) {
         return static_cast<std::uint8_t>(value >> shift);
@@ -155,10 +155,7 @@ IoStatus IdeChannel::identify(sim::Co& co, std::uint32_t unit, std::uint8_t comm
                               std::span<std::byte> words) {
     const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    machine_.wait_running(co);
-    if (removals != removals_) return Unexpected(Errno::no_medium);
-    TRY(select_ready(co, unit));
-    interrupted_ = false;
+    TRY(begin(co, unit, removals));
     out(status_command, command);
     TRY(wait_interrupt(co));
     if ((status_ & status_data_request) == 0) return Unexpected(Errno::io);
@@ -172,10 +169,7 @@ IoStatus IdeChannel::identify(sim::Co& co, std::uint32_t unit, std::uint8_t comm
 IoStatus IdeChannel::packet(sim::Co& co, std::uint32_t unit, ScsiCommand& command) {
     const std::uint64_t removals = removals_;
     const sim::MutexLock lock(co, one_at_a_time_);
-    machine_.wait_running(co);
-    if (removals != removals_) return Unexpected(Errno::no_medium);
-    TRY(select_ready(co, unit));
-    interrupted_ = false;
+    TRY(begin(co, unit, removals));
     const bool by_dma = command.direction == DataDirection::from_device && command.length > 0;
     if (by_dma) prepare_table(command.data, command.length, true);
     out(error_features, by_dma ? 1 : 0);

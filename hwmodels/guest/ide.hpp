@@ -68,7 +68,9 @@ private:
     void select(std::uint32_t unit, std::uint8_t bits);
     // Until the drive interrupts. errors: canceled.
     sim::IoStatus wait_interrupt(sim::Co& co);
-    sim::IoStatus select_ready(sim::Co& co, std::uint32_t unit);
+    // Until the drive takes a command from the channel's holder, who asked for the channel when the
+    // adapter had been removed so often. errors: no_medium; canceled.
+    sim::IoStatus begin(sim::Co& co, std::uint32_t unit, std::uint64_t removals);
     void prepare_table(GuestAddress data, std::uint32_t length, bool to_memory);
     sim::IoStatus packet_phases(sim::Co& co, ScsiCommand& command);
 
