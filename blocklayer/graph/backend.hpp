@@ -105,7 +105,8 @@ public:
     bool allow_inactivate = false;
 
     // A device has begun a request whose fiber has yet to run. A machine that stops waits for those
-    // first: a drained section would have them stand in line, and go on when it is over.
+    // first: a drained section would have them stand in line, and go on when it is over. Counted
+    // here and not by the machine, so that steps of different disks commute.
     void announce() { ++announced_; }
     void arrived();
     std::uint64_t announced() const { return announced_; }
