@@ -82,7 +82,7 @@ py::dict run_portion(const py::function& trial, std::uint64_t seed, std::uint32_
         trial_of(trial), options, {.preemptions = preemptions, .depth = depth},
         or_raise(explore::parse_portion(portion)));
     py::dict told = to_python(result.found);
-    told["children"] = explore::to_text(result.growth);
+    told["growth"] = explore::to_text(result.growth);
     told["commuting"] = result.commuting;
     told["complete"] = result.complete;
     return told;
@@ -95,7 +95,7 @@ void finish_portions(explore::Frontier& frontier, const py::list& results) {
         explore::PortionResult portion;
         portion.found.runs = told["runs"].cast<std::uint64_t>();
         portion.commuting = told["commuting"].cast<std::uint64_t>();
-        portion.growth = or_raise(explore::parse_growth(told["children"].cast<std::string>()));
+        portion.growth = or_raise(explore::parse_growth(told["growth"].cast<std::string>()));
         portions.push_back(std::move(portion));
     }
     if (portions.size() > frontier.next(portions.size()).size())
