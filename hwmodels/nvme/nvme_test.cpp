@@ -15,7 +15,6 @@ namespace {
 
 using blocklayer::Value;
 using blocklayer::testing::conflict;
-using blocklayer::testing::DriverCall;
 using guest::NvmeDisk;
 using sim::Errno;
 using sim::Unexpected;
@@ -108,12 +107,7 @@ TEST_CASE("nvme: disabling it answers no command, and waits", "[nvme]") {
     vm.machine.resume();
     auto disk = vm.open("d");
     int inside = 0, canceled = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
-        if (call.request != "read") return;
-        ++inside;
-        co.sleep(sim::milliseconds(5));
-        --inside;
-    };
+    vm.slow_down(node, "read", inside);
     for (int i = 0; i < 100; ++i)  // more than the queue has room for
         vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
             std::vector<std::byte> data(512);
@@ -137,12 +131,7 @@ TEST_CASE("nvme: the deletion of a queue waits for its commands", "[nvme]") {
     vm.machine.resume();
     auto disk = vm.open("d");
     int inside = 0, ended = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
-        if (call.request != "read") return;
-        ++inside;
-        co.sleep(sim::milliseconds(5));
-        --inside;
-    };
+    vm.slow_down(node, "read", inside);
     vm.run([&](sim::Co& co) { REQUIRE(disk->reset(co, {.submissions = 8, .completions = 3})); });
     for (int i = 0; i < 20; ++i)  // more than both queues have room for
         vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {

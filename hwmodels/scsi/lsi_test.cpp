@@ -23,6 +23,16 @@ using testing::pattern;
 
 constexpr std::uint64_t KiB = 1024;
 
+// An adapter with one disk, over a node in memory.
+struct LsiFixture : MachineFixture {
+    explicit LsiFixture(std::uint64_t disk_bytes = 1024 * KiB) : node(memory("disk", disk_bytes)) {
+        REQUIRE(add("lsi53c895a", "hba", "") == "ok");
+        REQUIRE(add("scsi-hd", "d", "disk") == "ok");
+        machine.resume();
+    }
+    blocklayer::Node& node;
+};
+
 TEST_CASE("lsi: data takes the whole way", "[lsi]") {
     MachineFixture vm;
     auto& node = vm.memory("disk", 4096 * KiB);
@@ -64,14 +74,10 @@ TEST_CASE("lsi: a CD on a backing image, which virtio's adapter would not have",
 
 TEST_CASE("lsi: a reset ends the command at once, the next one waits for its I/O", "[lsi]") {
     const auto what = GENERATE(guest::ScsiReset::bus, guest::ScsiReset::adapter);
-    MachineFixture vm;
-    auto& node = vm.memory("disk");
-    REQUIRE(vm.add("lsi53c895a", "hba", "") == "ok");
-    REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
-    vm.machine.resume();
+    LsiFixture vm;
     auto disk = vm.open("d");
     int inside = 0, ended = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const blocklayer::testing::DriverCall& call) {
+    vm.memory_of(vm.node).before = [&](sim::Co& co, const blocklayer::testing::DriverCall& call) {
         if (call.request != "write") return;
         CHECK(++inside == 1);
         co.sleep(sim::milliseconds(5));
@@ -96,23 +102,15 @@ TEST_CASE("lsi: a reset ends the command at once, the next one waits for its I/O
 }
 
 TEST_CASE("lsi: the adapter is unplugged with its disk under load", "[lsi]") {
-    MachineFixture vm;
-    auto& node = vm.memory("disk");
-    REQUIRE(vm.add("lsi53c895a", "hba", "") == "ok");
-    REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
-    vm.machine.resume();
+    LsiFixture vm;
     auto disk = vm.open("d");
-    vm.check_unplug_under_load("hba", *disk, node);
+    vm.check_unplug_under_load("hba", *disk, vm.node);
 }
 
 TEST_CASE("lsi: random programs and registers harm nobody", "[lsi][hostile]") {
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         INFO("seed " << seed);
-        MachineFixture vm;
-        vm.memory("disk", 64 * KiB);
-        REQUIRE(vm.add("lsi53c895a", "hba", "") == "ok");
-        REQUIRE(vm.add("scsi-hd", "d", "disk") == "ok");
-        vm.machine.resume();
+        LsiFixture vm(64 * KiB);
         vm.machine.pci().assign_addresses();
         PciFunction* function = guest::pci_function_of(*vm.machine.find_device("hba"));
         const std::uint64_t registers = function->bar_address(lsi::register_bar);

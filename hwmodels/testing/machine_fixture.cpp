@@ -42,6 +42,16 @@ std::unique_ptr<guest::GuestDisk> MachineFixture::open(const char* id) {
     });
 }
 
+void MachineFixture::slow_down(blocklayer::Node& node, const std::string& request, int& inside) {
+    memory_of(node).before = [request, &inside](sim::Co& co,
+                                                const blocklayer::testing::DriverCall& call) {
+        if (call.request != request) return;
+        ++inside;
+        co.sleep(sim::milliseconds(5));
+        --inside;
+    };
+}
+
 void MachineFixture::check_unplug_under_load(const std::string& id, guest::GuestDisk& disk,
                                              blocklayer::Node& node) {
     memory_of(node).before = [](sim::Co& co, const blocklayer::testing::DriverCall&) {

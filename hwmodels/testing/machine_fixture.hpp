@@ -32,6 +32,8 @@ public:
 
     // The guest's disk on a device of any model.
     std::unique_ptr<guest::GuestDisk> open(const char* id);
+    // From here on each such request to the node takes 5 ms; `inside` is how many are under way.
+    void slow_down(blocklayer::Node& node, const std::string& request, int& inside);
     // Unplugs a PCI device while the guest writes to its disk: the writer ends, the device goes,
     // the node has no user left.
     void check_unplug_under_load(const std::string& id, guest::GuestDisk& disk,

@@ -94,12 +94,7 @@ TEST_CASE("virtio-blk: a reset under requests answers none of them, and waits", 
     vm.machine.resume();
     auto disk = vm.disk("d");
     int inside = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
-        if (call.request != "read") return;
-        ++inside;
-        co.sleep(sim::milliseconds(5));
-        --inside;
-    };
+    vm.slow_down(node, "read", inside);
     int answered = 0, canceled = 0;
     for (int i = 0; i < 8; ++i)
         vm.world.spawn(vm.machine.cpu(), "guest", [&, i](sim::Co& co) {

@@ -125,12 +125,7 @@ TEST_CASE("virtio-scsi: task management ends the commands it names, once", "[vir
     auto& disk = dynamic_cast<ScsiGuestDisk&>(*opened);
     auto adapter = vm.adapter();
     int inside = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
-        if (call.request != "read") return;
-        ++inside;
-        co.sleep(sim::milliseconds(5));
-        --inside;
-    };
+    vm.slow_down(node, "read", inside);
     constexpr int commands = 6;
     std::vector<guest::ScsiCommand> all(commands);
     int canceled = 0, ended = 0;
@@ -212,12 +207,7 @@ TEST_CASE("virtio-scsi: a reset of the adapter answers no command, and waits", "
     auto disk = vm.open("d");
     auto adapter = vm.adapter();
     int inside = 0, canceled = 0;
-    vm.memory_of(node).before = [&](sim::Co& co, const DriverCall& call) {
-        if (call.request != "read") return;
-        ++inside;
-        co.sleep(sim::milliseconds(5));
-        --inside;
-    };
+    vm.slow_down(node, "read", inside);
     for (int i = 0; i < 8; ++i)
         vm.world.spawn(vm.machine.cpu(), "guest", [&](sim::Co& co) {
             std::vector<std::byte> data(512);
