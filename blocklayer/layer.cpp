@@ -172,10 +172,10 @@ const std::string* BlockLayer::blocked(const Node& node, std::uint32_t operation
     return hold == nullptr ? nullptr : &hold->reason;
 }
 
-void BlockLayer::emit_event(std::string name, Value data) {
+void BlockLayer::emit_event(sim::Label name, Value data) {
     world_.touch(sim::Place());  // clients may do anything, and see the order of events
-    world_.emit(sim::Label::interned(name));
-    const QmpEvent event{std::move(name), std::move(data), world_.now()};
+    world_.emit(name);
+    const QmpEvent event{name, std::move(data), world_.now()};
     for (const EventSink& sink : sinks_) sink(event);
 }
 

@@ -45,8 +45,8 @@ struct LayerOptions {
 };
 
 struct QmpEvent {
-    std::string name;  // "BLOCK_JOB_READY"
-    Value data;        // null: none
+    sim::Label name;  // "BLOCK_JOB_READY"
+    Value data;       // null: none
     sim::Instant at;
 };
 
@@ -108,7 +108,7 @@ public:
     }
 
     // ---- events ------------------------------------------------------------------------------
-    void emit_event(std::string name, Value data = {});
+    void emit_event(sim::Label name, Value data = {});
     using EventSink = std::function<void(const QmpEvent&)>;
     void add_event_sink(EventSink sink) { sinks_.push_back(std::move(sink)); }
 

@@ -13,10 +13,12 @@ Value Value::list(std::initializer_list<Value> items) {
     return value;
 }
 
-Value Value::dict(std::initializer_list<Member> members) {
-    Value value;
-    value.data_ = Dict(members);
-    return value;
+Value Value::dict(std::initializer_list<NewMember> members) {
+    Dict dict;
+    dict.reserve(members.size());
+    for (const NewMember& member : members)
+        dict.emplace_back(member.name, std::move(member.value));
+    return dict_of(std::move(dict));
 }
 
 Value Value::dict_of(Dict members) {

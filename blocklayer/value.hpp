@@ -37,7 +37,8 @@ public:
     Value(std::string text) : data_(std::move(text)) {}
     Value(std::string_view text) : data_(std::string(text)) {}
     static Value list(std::initializer_list<Value> items = {});
-    static Value dict(std::initializer_list<Member> members = {});
+    struct NewMember;
+    static Value dict(std::initializer_list<NewMember> members = {});
     static Value dict_of(Dict members);  // whose names are known to differ
 
     bool is_null() const { return std::holds_alternative<std::monostate>(data_); }
@@ -81,6 +82,13 @@ private:
     std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, List,
                  Dict>
         data_;
+};
+
+// A member as a list in braces gives it. Such lists can only be read, hence mutable: what would be
+// copied out of them is moved.
+struct Value::NewMember {
+    std::string_view name;
+    mutable Value value;
 };
 
 }  // namespace blocklayer

@@ -66,9 +66,10 @@ Bus* Machine::choose_bus(std::string_view kind) const {
 }
 
 Device* Machine::find_device(std::string_view id_or_path) const {
+    const bool by_path = id_or_path.starts_with('/');
     for (const auto& device : devices_) {
         if (!device->id().empty() && device->id() == id_or_path) return device.get();
-        if (device->path() == id_or_path || device->backend_path() == id_or_path)
+        if (by_path && (device->path() == id_or_path || device->backend_path() == id_or_path))
             return device.get();
     }
     return nullptr;

@@ -88,7 +88,7 @@ py::list events_from(VmHandle& handle, std::size_t first) {
     const auto& events = handle.vm().events;
     py::list list;
     for (std::size_t i = first; i < events.size(); ++i)
-        list.append(py::make_tuple(events[i].name, to_python(events[i].data), events[i].at.ns));
+        list.append(py::make_tuple(events[i].name.name(), to_python(events[i].data), events[i].at.ns));
     return list;
 }
 

@@ -20,8 +20,8 @@ void VmRecord::end(std::size_t command,
 }
 
 void VmRecord::event(const blocklayer::QmpEvent& event) {
-    events_.push_back({now(), event.name, event.data});
-    cause_ = event.name;
+    events_.push_back({now(), event.name.name(), event.data});
+    cause_ = event.name.name();
     look_ = true;
 }
 

@@ -220,34 +220,6 @@ Fiber& World::start_fiber(void* block, Thread& thread, Label label, void (*enter
     return fiber;
 }
 
-// Its turn has come: does it go on, or only yield again? That spares the switches.
-[[gnu::always_inline]] inline bool Fiber::passes_turn() {
-    INVARIANT(state_ == State::fresh || state_ == State::ready);
-    if (turns_to_pass_ > 0) {
-        --turns_to_pass_;
-        world_.make_ready(*this);
-        return true;
-    }
-    state_ = State::running;
-    return false;
-}
-
-// The running fiber's event is over. The fiber that goes on next, its event begun; nullptr: the
-// executor is to see to it, because there is more to do than to switch.
-Fiber* World::hand_over() {
-    if (done_ == nullptr || *done_ || watcher_ != nullptr || closing_) return nullptr;
-    while (ready_count_ > 0 && events_run_ < event_limit_) {
-        Runnable& next = begin_event();
-        if (next.kind != Runnable::Kind::fiber) {
-            begun_ = &next;
-            return nullptr;
-        }
-        running_ = static_cast<Fiber*>(&next);
-        if (!running_->passes_turn()) return running_;
-    }
-    return nullptr;
-}
-
 void Fiber::run() {
     if (passes_turn()) return;
     world_.running_ = this;

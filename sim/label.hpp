@@ -25,6 +25,8 @@ public:
 
     constexpr const char* name() const { return name_; }
     constexpr std::uint64_t hash() const { return hash_; }
+    // By hash: two names in use that share one are out of all likelihood.
+    constexpr bool operator==(const Label& other) const { return hash_ == other.hash_; }
 
 private:
     constexpr Label(const char* name, std::uint64_t hash) : name_(name), hash_(hash) {}

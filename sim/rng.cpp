@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/rng.hpp"
 
-#include <bit>
-
 #include "sim/check.hpp"
 #include "sim/label.hpp"
 
@@ -21,27 +19,6 @@ std::uint64_t splitmix(std::uint64_t& state) {
 RandomStream::RandomStream(std::uint64_t seed, std::string_view name) {
     std::uint64_t state = seed ^ hash_text(name);
     for (std::uint64_t& word : state_) word = splitmix(state);
-}
-
-std::uint64_t RandomStream::next() {
-    const std::uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
-    const std::uint64_t t = state_[1] << 17;
-    state_[2] ^= state_[0];
-    state_[3] ^= state_[1];
-    state_[1] ^= state_[2];
-    state_[0] ^= state_[3];
-    state_[2] ^= t;
-    state_[3] = std::rotl(state_[3], 45);
-    return result;
-}
-
-std::uint64_t RandomStream::below(std::uint64_t bound) {
-    EXPECTS(bound > 0);
-    // Rejection keeps it uniform; at most one retry on average. The limit is above MAX - bound, so
-    // few draws need to know it.
-    std::uint64_t draw = next();
-    while (draw > UINT64_MAX - bound && draw >= UINT64_MAX - UINT64_MAX % bound) draw = next();
-    return draw % bound;
 }
 
 std::int64_t RandomStream::between(std::int64_t low, std::int64_t high) {

@@ -4,8 +4,11 @@
 // source  xoshiro256** and splitmix64 (Blackman, Vigna: public domain descriptions).
 #pragma once
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <string_view>
+
+#include "sim/check.hpp"
 
 namespace sim {
 
@@ -13,9 +16,27 @@ class RandomStream {
 public:
     RandomStream(std::uint64_t seed, std::string_view name);
 
-    std::uint64_t next();
+    std::uint64_t next() {
+        const std::uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+        const std::uint64_t t = state_[1] << 17;
+        state_[2] ^= state_[0];
+        state_[3] ^= state_[1];
+        state_[1] ^= state_[2];
+        state_[0] ^= state_[3];
+        state_[2] ^= t;
+        state_[3] = std::rotl(state_[3], 45);
+        return result;
+    }
     // Uniform in [0, bound); bound > 0.
-    std::uint64_t below(std::uint64_t bound);
+    std::uint64_t below(std::uint64_t bound) {
+        EXPECTS(bound > 0);
+        // Rejection keeps it uniform; at most one retry on average. The limit is above MAX - bound,
+        // so few draws need to know it.
+        std::uint64_t draw = next();
+        while (draw > UINT64_MAX - bound && draw >= UINT64_MAX - UINT64_MAX % bound) [[unlikely]]
+            draw = next();
+        return draw % bound;
+    }
     // Uniform in [low, high], both included.
     std::int64_t between(std::int64_t low, std::int64_t high);
     // True with probability numerator / denominator.

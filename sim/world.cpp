@@ -44,6 +44,7 @@ World::World(WorldOptions options)
     : seed_(options.seed),
       event_limit_(options.event_limit == 0 ? UINT64_MAX : options.event_limit),
       ready_(64),
+      ready_mask_(ready_.size() - 1),
       schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
       in_order_(schedule_->in_order()),
       blind_(schedule_->blind()),
@@ -76,7 +77,7 @@ void World::close() {
         fiber.run();
     }
     for (std::size_t i = 0; i < ready_count_; ++i) {
-        Runnable* runnable = ready_[(ready_head_ + i) & (ready_.size() - 1)];
+        Runnable* runnable = ready_[(ready_head_ + i) & ready_mask_];
         if (auto* posted = dynamic_cast<Posted*>(runnable)) delete posted;
     }
     ready_count_ = 0;
@@ -167,20 +168,17 @@ void World::post(Thread& thread, Label label, std::function<void()> handler) {
     make_ready(*posted);
 }
 
-void World::make_ready(Runnable& runnable) {
-    if (ready_count_ == ready_.size()) {  // grow, keeping the order
-        std::vector<Runnable*> larger(ready_.size() * 2);
-        for (std::size_t i = 0; i < ready_count_; ++i)
-            larger[i] = ready_[(ready_head_ + i) % ready_.size()];
-        ready_ = std::move(larger);
-        ready_head_ = 0;
-    }
-    ready_[(ready_head_ + ready_count_++) & (ready_.size() - 1)] = &runnable;
-    runnable.readied_by = events_run_;
+void World::grow_ready() {  // keeping the order
+    std::vector<Runnable*> larger(ready_.size() * 2);
+    for (std::size_t i = 0; i < ready_count_; ++i)
+        larger[i] = ready_[(ready_head_ + i) & ready_mask_];
+    ready_ = std::move(larger);
+    ready_mask_ = ready_.size() - 1;
+    ready_head_ = 0;
 }
 
 void World::forget_ready(Runnable& runnable) {
-    const std::size_t mask = ready_.size() - 1;
+    const std::size_t mask = ready_mask_;
     std::size_t at = 0;
     while (at < ready_count_ && ready_[(ready_head_ + at) & mask] != &runnable) ++at;
     if (at == ready_count_) return;
@@ -192,7 +190,7 @@ void World::forget_ready(Runnable& runnable) {
 // Which of the ready ones, more than one, runs next.
 std::size_t World::pick_ready() {
     const auto n = static_cast<std::uint32_t>(ready_count_);
-    const std::size_t mask = ready_.size() - 1;
+    const std::size_t mask = ready_mask_;
     std::size_t k = 0;
     if (blind_) {
         k = ask([&] { return schedule_->pick_of(n); });
@@ -212,26 +210,42 @@ std::size_t World::pick_ready() {
     return k;
 }
 
-Runnable& World::take_ready() {
-    const std::size_t mask = ready_.size() - 1;
+inline Runnable& World::take_ready() {
     const std::size_t k = in_order_ || ready_count_ == 1 ? 0 : pick_ready();
-    Runnable& chosen = *ready_[(ready_head_ + k) & mask];
+    Runnable** const ring = ready_.data();
+    const std::size_t mask = ready_mask_, head = ready_head_;
+    Runnable& chosen = *ring[(head + k) & mask];
     // Close the gap: what came earlier moves up by one.
-    for (std::size_t i = k; i > 0; --i)
-        ready_[(ready_head_ + i) & mask] = ready_[(ready_head_ + i - 1) & mask];
-    ready_head_ = (ready_head_ + 1) & mask;
+    for (std::size_t i = head + k; i != head; --i) ring[i & mask] = ring[(i - 1) & mask];
+    ready_head_ = (head + 1) & mask;
     --ready_count_;
     return chosen;
 }
 
 // The event of one that is ready begins.
-Runnable& World::begin_event() {
+inline Runnable& World::begin_event() {
     ++events_run_;
     Runnable& next = take_ready();
     trace_.step(now_, next.label, next.id, next.thread);
     if (watcher_ != nullptr) [[unlikely]] announce(next);
     ++next.turns;
     return next;
+}
+
+// The running fiber's event is over. The fiber that goes on next, its event begun; nullptr: the
+// executor is to see to it, because there is more to do than to switch.
+Fiber* World::hand_over() {
+    if (done_ == nullptr || *done_ || watcher_ != nullptr || closing_) return nullptr;
+    while (ready_count_ > 0 && events_run_ < event_limit_) {
+        Runnable& next = begin_event();
+        if (next.kind != Runnable::Kind::fiber) {
+            begun_ = &next;
+            return nullptr;
+        }
+        running_ = static_cast<Fiber*>(&next);
+        if (!running_->passes_turn()) return running_;
+    }
+    return nullptr;
 }
 
 // Inlined into the loops below: see FiberCore::suspend.

@@ -288,7 +288,12 @@ private:
     void announce(const Runnable& next);
     void step_ended();
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
-    void make_ready(Runnable& runnable);
+    void make_ready(Runnable& runnable) {
+        if (ready_count_ > ready_mask_) [[unlikely]] grow_ready();
+        ready_[(ready_head_ + ready_count_++) & ready_mask_] = &runnable;
+        runnable.readied_by = events_run_;
+    }
+    void grow_ready();
     void forget_ready(Runnable& runnable);
     std::size_t pick_ready();
     Runnable& take_ready();
@@ -321,6 +326,7 @@ private:
     Runnable* begun_ = nullptr;  // whose event has begun; the executor runs it
     const bool* done_ = nullptr;  // set: fibers hand over to one another until it is true
     std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
+    std::size_t ready_mask_;        // its size, a power of two, less one
     std::size_t ready_head_ = 0;
     std::size_t ready_count_ = 0;
     std::vector<Date> timers_;  // a heap
@@ -348,5 +354,17 @@ private:
     std::size_t fibers_alive_ = 0;
     std::vector<Runnable*> spare_posts_;
 };
+
+// Its turn has come: does it go on, or only yield again? That spares the switches.
+inline bool Fiber::passes_turn() {
+    INVARIANT(state_ == State::fresh || state_ == State::ready);
+    if (turns_to_pass_ > 0) {
+        --turns_to_pass_;
+        world_.make_ready(*this);
+        return true;
+    }
+    state_ = State::running;
+    return false;
+}
 
 }  // namespace sim

@@ -3,9 +3,13 @@
 //
 // Holding one is the right to change the graph. Undone in reverse order when it is dropped without
 // commit(); what must wait until success is sure (releasing replaced nodes) is a commit action.
+// What a small one needs it has room for, so that it takes no memory from the heap.
 #pragma once
-#include <functional>
-#include <vector>
+#include <array>
+#include <cstddef>
+#include <memory_resource>
+#include <new>
+#include <utility>
 
 namespace blocklayer {
 
@@ -14,21 +18,71 @@ public:
     Transaction() = default;
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
-    ~Transaction() { abort(); }
+    ~Transaction() {
+        abort();
+        drop(kept_);
+    }
 
-    void on_abort(std::function<void()> undo) { add(undo_, std::move(undo)); }
-    void on_commit(std::function<void()> finish) { add(finish_, std::move(finish)); }
+    template <class Undo>
+    void on_abort(Undo undo) {
+        undo_.add(make<Action<Undo>>(std::move(undo)));
+    }
+    template <class Finish>
+    void on_commit(Finish finish) {
+        finish_.add(make<Action<Finish>>(std::move(finish)));
+    }
     void commit();  // runs the commit actions in order
     void abort();   // runs the undo actions in reverse order
 
-private:
-    using Steps = std::vector<std::function<void()>>;
-    static void add(Steps& steps, std::function<void()> step) {
-        if (steps.capacity() == 0) steps.reserve(16);  // few changes are larger
-        steps.push_back(std::move(step));
+    // An object that actions refer to: it stays as long as the transaction.
+    template <class Object, class... Args>
+    Object& keep(Args&&... args) {
+        auto* kept = make<Kept<Object>>(std::forward<Args>(args)...);
+        kept_.add(kept);
+        return kept->object;
     }
+    // Memory until the transaction is gone.
+    std::pmr::memory_resource& memory() { return memory_; }
 
-    Steps undo_, finish_;
+private:
+    struct Step {
+        virtual ~Step() = default;
+        virtual void run() {}
+        Step* previous = nullptr;
+        Step* next = nullptr;
+    };
+    template <class Function>
+    struct Action final : Step {
+        explicit Action(Function what) : function(std::move(what)) {}
+        void run() override { function(); }
+        Function function;
+    };
+    template <class Object>
+    struct Kept final : Step {
+        template <class... Args>
+        explicit Kept(Args&&... args) : object(std::forward<Args>(args)...) {}
+        Object object;
+    };
+    struct Steps {
+        void add(Step* step) {
+            step->previous = last;
+            (last != nullptr ? last->next : first) = step;
+            last = step;
+        }
+        Step* first = nullptr;
+        Step* last = nullptr;
+    };
+
+    template <class T, class... Args>
+    T* make(Args&&... args) {
+        return new (memory_.allocate(sizeof(T), alignof(T))) T(std::forward<Args>(args)...);
+    }
+    static void drop(Steps& steps);
+
+    static constexpr std::size_t room_bytes = 1024;
+    alignas(std::max_align_t) std::array<std::byte, room_bytes> room_;
+    std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+    Steps undo_, finish_, kept_;
 };
 
 }  // namespace blocklayer

@@ -7,6 +7,7 @@
 // refusals is reported must be the reference's choice, whose order covers everything below the
 // changed nodes; so only when there is a refusal, that walk is made as well.
 #include <algorithm>
+#include <memory_resource>
 #include <queue>
 
 #include "blocklayer/graph/graph.hpp"
@@ -19,8 +20,15 @@ namespace {
 
 constexpr unsigned perm_bits = 4;
 
-// Does some user need what another does not share? One pass over the users, however many.
+// Does some user need what another does not share? Time grows with the users, not with the pairs.
 bool users_clash(const std::vector<Edge*>& users) {
+    unsigned all_used = 0, all_unshared = 0;
+    for (const Edge* user : users) {
+        all_used |= user->claim().used.bits();
+        all_unshared |= PermSet::all().without(user->claim().shared).bits();
+    }
+    if ((all_used & all_unshared) == 0) return false;
+    // Some user may be the only one that needs it, and the only one that does not share it.
     std::uint32_t using_it[perm_bits] = {}, withholding[perm_bits] = {}, doing_both[perm_bits] = {};
     for (const Edge* user : users) {
         const unsigned used = user->claim().used.bits();
@@ -94,8 +102,13 @@ Status explain_clash_2_9(const Node& node, const std::vector<const Edge*>& touch
 }  // namespace
 
 struct Graph::Update {
-    Update(Graph& in_graph, const WritableFn& in_writable_after)
-        : graph(in_graph), writable_after(in_writable_after) {
+    Update(Graph& in_graph, const WritableFn& in_writable_after, std::pmr::memory_resource& memory)
+        : graph(in_graph),
+          writable_after(in_writable_after),
+          queue(std::pmr::polymorphic_allocator<Due>(&memory)),
+          old_claims(&memory),
+          old_nodes(&memory),
+          prepared(&memory) {
         old_claims.reserve(8);  // most updates are small
         old_nodes.reserve(8);
         prepared.reserve(8);
@@ -106,6 +119,7 @@ struct Graph::Update {
     void undo();
 
 private:
+    using Due = std::tuple<std::uint64_t, std::uint64_t, Node*>;  // rank, id, node
     enum class Descend : bool { where_changed, always };
     struct NodeState {
         Node* node;
@@ -123,10 +137,10 @@ private:
 
     Graph& graph;
     const WritableFn& writable_after;
-    std::priority_queue<std::tuple<std::uint64_t, std::uint64_t, Node*>> queue;  // rank, id, node
-    std::vector<std::pair<Edge*, Claim>> old_claims;
-    std::vector<NodeState> old_nodes;
-    std::vector<Node*> prepared;
+    std::priority_queue<Due, std::pmr::vector<Due>> queue;
+    std::pmr::vector<std::pair<Edge*, Claim>> old_claims;
+    std::pmr::vector<NodeState> old_nodes;
+    std::pmr::vector<Node*> prepared;
 };
 
 void Graph::Update::enqueue(Node& node, bool forced) {
@@ -322,12 +336,12 @@ Status Graph::refresh(Transaction& tx, std::span<Node* const> nodes) {
 
 Status Graph::refresh(Transaction& tx, std::span<Node* const> nodes,
                       const WritableFn& writable_after) {
-    auto update = std::make_shared<Update>(*this, writable_after);
-    Status status = update->run(nodes);
+    auto& update = tx.keep<Update>(*this, writable_after, tx.memory());
+    Status status = update.run(nodes);
     touched_.clear();
     TRY(std::move(status));
-    tx.on_abort([update] { update->undo(); });
-    tx.on_commit([update] { update->commit(); });
+    tx.on_abort([&update] { update.undo(); });
+    tx.on_commit([&update] { update.commit(); });
     return {};
 }
 

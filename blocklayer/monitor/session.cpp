@@ -174,7 +174,7 @@ struct Session::State : std::enable_shared_from_this<State> {
     void event(const QmpEvent& event) {
         if (!negotiated && !sim::mutant<"qmp: events before the negotiation">()) return;
         const std::int64_t us = (options.epoch_ns + event.at.ns) / 1000;
-        Value line = Value::dict({{"event", Value(event.name)}});
+        Value line = Value::dict({{"event", Value(event.name.name())}});
         if (!event.data.is_null()) line.set("data", event.data);
         line.set("timestamp", Value::dict({{"seconds", Value(us / 1'000'000)},
                                            {"microseconds", Value(us % 1'000'000)}}));

@@ -34,7 +34,7 @@ std::string JobFixture::told() {
     std::string text;
     for (; told_ < events.size(); ++told_) {
         const QmpEvent& event = events[told_];
-        std::string word = event.name;
+        std::string word = event.name.name();
         if (word == "JOB_STATUS_CHANGE")
             word = event.data.at("status").as_string();
         else if (word.starts_with("BLOCK_JOB_"))

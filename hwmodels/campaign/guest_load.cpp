@@ -3,10 +3,15 @@
 
 #include <fmt/format.h>
 
+#include "sim/check.hpp"
+
 namespace hwmodels::campaign {
 
 void start_load(Rig& rig, const std::string& id, unsigned process, LoadOptions options) {
-    const auto disk = [&rig, id] { return rig.power_is_off() ? nullptr : &rig.disk(id); };
+    const auto disk = [&rig, &known = rig.known_disk(id)] {
+        EXPECTS(known.disk != nullptr);
+        return rig.power_is_off() ? nullptr : known.disk.get();
+    };
     rig.spawn(
         "guest load",
         [id, load = guest::Load(rig.world, id, process, options, disk)](sim::Co& co) mutable {

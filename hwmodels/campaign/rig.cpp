@@ -117,7 +117,7 @@ guest::CheckedDisk& Rig::plug(sim::Co& co, const std::string& id, const std::str
 }
 
 guest::CheckedDisk& Rig::open_again(sim::Co& co, const std::string& id, const std::string& node) {
-    if (disks_.contains(id)) forget_disk(id);
+    forget_disk(id);
     auto opened = guest::open_disk(co, *machine, id);
     if (!opened) fail(fmt::format("disk '{}': {}", id, opened.error().text));
     std::shared_ptr<guest::ContentOracle> oracle;
@@ -126,7 +126,7 @@ guest::CheckedDisk& Rig::open_again(sim::Co& co, const std::string& id, const st
         if (!known) known = std::make_shared<guest::ContentOracle>(node);
         oracle = known;
     }
-    auto& disk = disks_[id];
+    auto& disk = disks_[id].disk;
     disk = std::make_unique<guest::CheckedDisk>(*std::move(opened), oracle);
     if (const PciFunction* function = guest::pci_function_of(*machine->find_device(id))) {
         hotplug_->add_disk(function->devfn >> 3, disk->disk());
@@ -136,10 +136,17 @@ guest::CheckedDisk& Rig::open_again(sim::Co& co, const std::string& id, const st
 }
 
 void Rig::forget_disk(const std::string& id) {
-    const auto disk = disks_.find(id);
-    if (disk == disks_.end()) return;
-    hotplug_->remove_disk(disk->second->disk());
-    disks_.erase(disk);
+    const auto known = disks_.find(id);
+    if (known == disks_.end() || known->second.disk == nullptr) return;
+    hotplug_->remove_disk(known->second.disk->disk());
+    known->second.disk.reset();
+}
+
+const Rig::KnownDisk& Rig::known_disk(const std::string& id) const {
+    const auto known = disks_.find(id);
+    if (known == disks_.end() || known->second.disk == nullptr)
+        fail(fmt::format("the guest has no disk '{}'", id));
+    return known->second;
 }
 
 void Rig::unplug(sim::Co& co, const std::string& id) {
@@ -151,34 +158,31 @@ void Rig::unplug(sim::Co& co, const std::string& id) {
 // A job that its user has paused goes on when the user says so, or is cancelled.
 void Rig::check_event(const blocklayer::QmpEvent& event) {
     if (event.name != "JOB_STATUS_CHANGE") return;
-    const std::string& status = event.data.at("status").as_string();
-    if (status != "running" && status != "ready") return;
     const std::string& id = event.data.at("id").as_string();
-    const auto before = std::find_if(events.rbegin(), events.rend(), [&](const auto& earlier) {
-        return earlier.name == event.name && earlier.data.at("id") == Value(id);
-    });
-    if (before == events.rend()) return;
-    const std::string& old = before->data.at("status").as_string();
+    auto& statuses = job_statuses_[id];
+    const std::string old = statuses.empty() ? "" : statuses.back();
+    const std::string& status = statuses.emplace_back(event.data.at("status").as_string());
+    if (status != "running" && status != "ready") return;
+    if (old != "paused" && old != "standby") return;
     const blocklayer::Job* job = layer.jobs().find(id);
-    if ((old == "paused" || old == "standby") && job != nullptr && job->user_paused() &&
-        !job->is_cancelled())
+    if (job != nullptr && job->user_paused() && !job->is_cancelled())
         fail(fmt::format("job '{}' goes on although its user has paused it", id));
 }
 
 // A guest's disk never gets shorter, whatever node it comes to be on.
 void Rig::note_lengths() {
-    for (const auto& [id, disk] : disks_) {
+    for (auto& [id, known] : disks_) {
+        if (known.disk == nullptr) continue;
         const Device* device = machine->find_device(id);
         if (device == nullptr || device->backend() == nullptr) continue;
-        std::uint64_t& longest = lengths_[id];
         const std::uint64_t length = device->backend()->length();
-        if (length < longest)
-            fail(fmt::format("disk '{}' had {} bytes and has {}", id, longest, length));
-        longest = length;
+        if (length < known.longest)
+            fail(fmt::format("disk '{}' had {} bytes and has {}", id, known.longest, length));
+        known.longest = length;
     }
 }
 
-bool Rig::has_event(std::string_view name, const Value& members, std::size_t from) const {
+bool Rig::has_event(sim::Label name, const Value& members, std::size_t from) const {
     const auto is_it = [&](const blocklayer::QmpEvent& event) {
         if (event.name != name) return false;
         return std::all_of(members.members().begin(), members.members().end(), [&](const auto& m) {
@@ -189,7 +193,7 @@ bool Rig::has_event(std::string_view name, const Value& members, std::size_t fro
     return std::any_of(events.begin() + static_cast<std::ptrdiff_t>(from), events.end(), is_it);
 }
 
-void Rig::wait_event(sim::Co& co, std::string_view name, const Value& members, std::size_t from) {
+void Rig::wait_event(sim::Co& co, sim::Label name, const Value& members, std::size_t from) {
     while (!has_event(name, members, from)) {
         from = events.size();
         event_came_.wait(co);
@@ -197,8 +201,9 @@ void Rig::wait_event(sim::Co& co, std::string_view name, const Value& members, s
 }
 
 bool Rig::wait_job(sim::Co& co, const std::string& id, const char* status) {
+    const auto& statuses = job_statuses_[id];
     const auto was = [&](const char* this_one) {
-        return has_event("JOB_STATUS_CHANGE", Value::dict({{"id", id}, {"status", this_one}}));
+        return std::find(statuses.begin(), statuses.end(), this_one) != statuses.end();
     };
     while (!was(status) && !was("null")) event_came_.wait(co);
     return was(status);
@@ -219,7 +224,7 @@ std::string Rig::end() const {
                                             bytes.size()}));
     }
     for (const blocklayer::QmpEvent& event : events)
-        text += fmt::format("{} {}\n", event.name, blocklayer::to_json(event.data));
+        text += fmt::format("{} {}\n", event.name.name(), blocklayer::to_json(event.data));
     for (const auto& [client, what] : seen) text += fmt::format("{} saw {}\n", client, what);
     return text;
 }
@@ -288,11 +293,11 @@ void Rig::disarm(const std::string& file) { store.medium(file)->chosen_faults().
 
 Rig::Contents Rig::verify_running(sim::Co& co, Reading reading) {
     finish(co);
-    for (auto disk = disks_.begin(); disk != disks_.end();) {
-        const std::string& id = disk++->first;
+    for (const auto& [id, known] : disks_)
         if (machine->find_device(id) == nullptr) forget_disk(id);
-    }
-    for (const auto& [id, disk] : disks_) {
+    for (const auto& [id, known] : disks_) {
+        const auto& disk = known.disk;
+        if (disk == nullptr) continue;
         if (const auto flushed = disk->flush(co); !flushed && !errors_injected)
             fail(fmt::format("disk '{}': the last flush failed", id));
         if (reading == Reading::by_guests) read_whole(co, *disk);
@@ -303,11 +308,11 @@ Rig::Contents Rig::verify_running(sim::Co& co, Reading reading) {
     }
     note_lengths();
     Contents last = contents();
-    for (const auto& [id, disk] : disks_) {
-        disk->shut_down(co);
-        hotplug_->remove_disk(disk->disk());
+    for (const auto& [id, known] : disks_) {
+        if (known.disk == nullptr) continue;
+        known.disk->shut_down(co);
+        forget_disk(id);
     }
-    disks_.clear();
     if (checks_ == Checks::on) {
         guest::heap_of(*machine).check();
         check_counters();
@@ -374,12 +379,13 @@ Rig::Contents Rig::contents() const {
             backing != nullptr && backing->child().options().has("node-name"))
             options.set("backing", backing->child().name());
     }
-    for (const auto& [id, disk] : disks_)
-        if (const Device* device = machine->find_device(id))
+    for (const auto& [id, known] : disks_)
+        if (const Device* device = machine->find_device(id);
+            known.disk != nullptr && device != nullptr)
             if (const blocklayer::BlockBackend* backend = device->backend();
-                backend != nullptr && disk->shared_oracle() != nullptr)
+                backend != nullptr && known.disk->shared_oracle() != nullptr)
                 found.known.emplace_back(below_filters(*backend->node()).name(),
-                                         disk->shared_oracle());
+                                         known.disk->shared_oracle());
     return found;
 }
 

@@ -60,12 +60,18 @@ public:
     void forget_disk(const std::string& id);
     // device_del; the guest shuts its disk down when it hears of it. Waits until it is gone.
     void unplug(sim::Co& co, const std::string& id);
-    guest::CheckedDisk& disk(const std::string& id) { return *disks_.at(id); }
+    guest::CheckedDisk& disk(const std::string& id) { return *known_disk(id).disk; }
+    struct KnownDisk {
+        std::unique_ptr<guest::CheckedDisk> disk;  // nullptr: forgotten
+        std::uint64_t longest = 0;                 // it ever was, in bytes
+    };
+    // Of a device that has been opened once; stays where it is.
+    const KnownDisk& known_disk(const std::string& id) const;
     // An event that came, or comes, with these members; only after the first `from` events.
-    void wait_event(sim::Co& co, std::string_view name, const Value& members,
+    void wait_event(sim::Co& co, sim::Label name, const Value& members,
                     std::size_t from = 0);
-    bool has_event(std::string_view name, const Value& members, std::size_t from = 0) const;
-    // Waits until a job is there for the first time, or has ended. True: it is there.
+    bool has_event(sim::Label name, const Value& members, std::size_t from = 0) const;
+    // Waits until a job has had the status, or has ended. True: it has had it.
     bool wait_job(sim::Co& co, const std::string& id, const char* status);
 
     // The guest reads its whole disk, so that what was there before is known.
@@ -134,9 +140,9 @@ private:
     static void read_back(sim::Co& co, blocklayer::Node& node, guest::ContentOracle& oracle);
     void read_whole(sim::Co& co, guest::CheckedDisk& disk);
 
-    std::map<std::string, std::unique_ptr<guest::CheckedDisk>, std::less<>> disks_;
+    std::map<std::string, KnownDisk, std::less<>> disks_;  // by device
     std::map<std::string, std::shared_ptr<guest::ContentOracle>, std::less<>> oracles_;
-    std::map<std::string, std::uint64_t> lengths_;  // the longest each disk was, by device
+    std::map<std::string, std::vector<std::string>> job_statuses_;  // of each job, oldest first
     std::unique_ptr<guest::HotplugHandler> hotplug_;
     std::vector<sim::FiberRef> fibers_;
     sim::WaitQueue event_came_{"QMP event"};

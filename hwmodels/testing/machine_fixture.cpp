@@ -86,7 +86,7 @@ std::string MachineFixture::take_events() {
     std::string names;
     for (const auto& event : events) {
         if (!names.empty()) names += ' ';
-        names += event.name;
+        names += event.name.name();
         if (const Value* device = event.data.find("device");
             device != nullptr && !device->as_string().empty())
             names += ':' + device->as_string();

@@ -93,11 +93,12 @@ private:
 
     Drive drive_;
     struct {
+        std::uint64_t features = 0;
         std::uint32_t segments_max = 0, min_io_blocks = 0, opt_io_blocks = 0,
                       discard_sectors_max = 0, zeroes_sectors_max = 0;
         std::uint16_t cylinders = 0;
         std::uint8_t heads = 0, sectors = 0;
-    } config_;  // what the properties put into the configuration space
+    } config_;  // what the properties put into features and configuration space
     blocklayer::IoThread* iothread_ = nullptr;
     std::vector<std::unique_ptr<Request>> all_requests_;
     Request* free_ = nullptr;
@@ -167,7 +168,13 @@ Status VirtioBlk::realize(sim::Co& co) {
     const auto number = [&](const char* name) {
         return static_cast<std::uint32_t>(p.number(name));
     };
-    config_ = {.segments_max = number("queue-size") - 2,
+    std::uint64_t features = wire::feature_seg_max | wire::feature_geometry |
+                             wire::feature_topology | wire::feature_blk_size | wire::feature_flush;
+    if (p.flag("config-wce")) features |= wire::feature_config_wce;
+    if (p.flag("discard")) features |= wire::feature_discard;
+    if (p.flag("write-zeroes")) features |= wire::feature_write_zeroes;
+    config_ = {.features = features,
+               .segments_max = number("queue-size") - 2,
                .min_io_blocks = number("min_io_size") / drive_.logical_block_size(),
                .opt_io_blocks = number("opt_io_size") / drive_.logical_block_size(),
                .discard_sectors_max = number("max-discard-sectors"),
@@ -221,12 +228,7 @@ void VirtioBlk::on_driver_ok() {
 // ---- what the driver sees ----------------------------------------------------------------------
 
 std::uint64_t VirtioBlk::device_features() const {
-    const Properties& p = host().properties();
-    std::uint64_t features = wire::feature_seg_max | wire::feature_geometry |
-                             wire::feature_topology | wire::feature_blk_size | wire::feature_flush;
-    if (p.flag("config-wce")) features |= wire::feature_config_wce;
-    if (p.flag("discard")) features |= wire::feature_discard;
-    if (p.flag("write-zeroes")) features |= wire::feature_write_zeroes;
+    std::uint64_t features = config_.features;
     if (queue_count() > 1) features |= wire::feature_mq;
     if (drive_.backend() != nullptr && drive_.backend()->read_only()) features |= wire::feature_ro;
     return features;

@@ -18,6 +18,11 @@ VirtioDevice::Queue::Queue(VirtioDevice& device, std::size_t index, sim::Thread&
 void VirtioDevice::add_queues(std::size_t count, std::uint16_t size, sim::Thread& thread) {
     EXPECTS(queues_.empty());
     thread_ = &thread;
+    const Properties& p = host_.properties();
+    common_features_ = feature_version_1;
+    if (p.flag("indirect_desc")) common_features_ |= feature_indirect;
+    if (p.flag("event_idx")) common_features_ |= feature_event_index;
+    if (p.flag("queue_reset")) common_features_ |= feature_ring_reset;
     for (std::size_t index = 0; index < count; ++index) {
         queues_.push_back(std::make_unique<Queue>(*this, index, thread));
         queues_.back()->default_size = size;
@@ -46,15 +51,6 @@ void VirtioDevice::unpause() {
     if (--paused_ > 0) return;
     if (sim::mutant<"virtio: doorbells rung while paused are lost">()) return;
     for (std::size_t index = 0; index < queues_.size(); ++index) notify(index);
-}
-
-std::uint64_t VirtioDevice::offered_features() const {
-    const Properties& p = host_.properties();
-    std::uint64_t features = device_features() | feature_version_1;
-    if (p.flag("indirect_desc")) features |= feature_indirect;
-    if (p.flag("event_idx")) features |= feature_event_index;
-    if (p.flag("queue_reset")) features |= feature_ring_reset;
-    return features;
 }
 
 void VirtioDevice::write_status(std::uint8_t value) {

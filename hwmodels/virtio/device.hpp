@@ -56,7 +56,7 @@ public:
 
     // ---- what the driver sees ----
     virtual std::uint64_t device_features() const = 0;
-    std::uint64_t offered_features() const;
+    std::uint64_t offered_features() const { return device_features() | common_features_; }
     std::uint64_t driver_features = 0;
     bool has_feature(std::uint64_t feature) const { return (driver_features & feature) != 0; }
     std::uint8_t status() const { return status_; }
@@ -132,6 +132,7 @@ private:
     std::vector<std::unique_ptr<Queue>> queues_;
     std::vector<std::byte> config_;
     sim::WaitQueue idle_{"device's requests"};
+    std::uint64_t common_features_ = 0;  // what every kind of device offers
     std::uint64_t in_flight_ = 0, epoch_ = 0;
     int paused_ = 0;
     std::uint8_t status_ = 0, generation_ = 0;

@@ -38,10 +38,6 @@ void prepare(Rig& rig, sim::Co& co) {
     plug(rig, co, "d2", "two");
 }
 
-void wait_job(Rig& rig, sim::Co& co, const char* id, const char* status) {
-    rig.wait_event(co, "JOB_STATUS_CHANGE", Value::dict({{"id", id}, {"status", status}}));
-}
-
 void manage(Rig& rig, sim::Co& co) {
     co.moment("a mirror begins", any_moment);
     rig.qmp(co, "blockdev-mirror",
@@ -53,11 +49,11 @@ void manage(Rig& rig, sim::Co& co) {
     co.moment("a commit begins", any_moment);
     rig.qmp(co, "block-commit", Value::dict({{"job-id", "c"}, {"device", "two"}}));
     for (const char* id : {"m", "c"}) {
-        wait_job(rig, co, id, "ready");
+        if (!rig.wait_job(co, id, "ready")) Rig::fail("a job ended before it was ready");
         co.moment("a job is completed", any_moment);
         rig.qmp(co, "job-complete", Value::dict({{"id", id}}));
     }
-    for (const char* id : {"m", "c"}) wait_job(rig, co, id, "null");
+    for (const char* id : {"m", "c"}) (void)rig.wait_job(co, id, "null");
 }
 
 void hotplug(Rig& rig, sim::Co& co) {
