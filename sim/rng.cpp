@@ -2,7 +2,6 @@
 #include "sim/rng.hpp"
 
 #include "sim/check.hpp"
-#include "sim/label.hpp"
 
 namespace sim {
 namespace {
@@ -16,8 +15,8 @@ std::uint64_t splitmix(std::uint64_t& state) {
 
 }  // namespace
 
-RandomStream::RandomStream(std::uint64_t seed, std::string_view name) {
-    std::uint64_t state = seed ^ hash_text(name);
+RandomStream::RandomStream(std::uint64_t start) {
+    std::uint64_t state = start;
     for (std::uint64_t& word : state_) word = splitmix(state);
 }
 

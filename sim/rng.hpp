@@ -9,12 +9,15 @@
 #include <string_view>
 
 #include "sim/check.hpp"
+#include "sim/label.hpp"
 
 namespace sim {
 
 class RandomStream {
 public:
-    RandomStream(std::uint64_t seed, std::string_view name);
+    RandomStream(std::uint64_t seed, std::string_view name)
+        : RandomStream(seed ^ hash_text(name)) {}
+    explicit RandomStream(std::uint64_t start);
 
     std::uint64_t next() {
         const std::uint64_t result = std::rotl(state_[1] * 5, 7) * 9;

@@ -4,10 +4,8 @@
 namespace sim {
 
 std::uint32_t Schedule::pick(std::span<const Candidate> ready) {
-    return pick_of(static_cast<std::uint32_t>(ready.size()));
+    return choose(static_cast<std::uint32_t>(ready.size()), "ready");
 }
-
-std::uint32_t Schedule::pick_of(std::uint32_t ready) { return choose(ready, "ready"); }
 
 std::uint32_t Schedule::fault(std::uint32_t, Label) { return 0; }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "sim/label.hpp"
+#include "sim/rng.hpp"
 #include "sim/time.hpp"
 
 namespace sim {
@@ -78,9 +79,9 @@ public:
     virtual std::uint32_t choose(std::uint32_t n, Label label) = 0;
     // Picks the next event among those ready, in the order they became so.
     virtual std::uint32_t pick(std::span<const Candidate> ready);
-    // True: their number is all it looks at, and pick_of() is asked instead of pick().
-    virtual bool blind() const { return false; }
-    virtual std::uint32_t pick_of(std::uint32_t ready);
+    // Not nullptr: a pick is a number drawn from this stream, whoever is ready. Then the world
+    // draws it itself.
+    virtual RandomStream* uniform() { return nullptr; }
     // What goes wrong at this site: a number below n > 1.
     virtual std::uint32_t fault(std::uint32_t n, Label site);
     // Whether a run has this feature, or leaves out this operation.

@@ -47,7 +47,7 @@ World::World(WorldOptions options)
       ready_mask_(ready_.size() - 1),
       schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
       in_order_(schedule_->in_order()),
-      blind_(schedule_->blind()),
+      uniform_(schedule_->uniform()),
       record_choices_(options.record_choices),
       clock_(options.clock),
       watcher_(schedule_->watcher()),
@@ -90,13 +90,14 @@ void World::begin(std::uint64_t seed, std::unique_ptr<Schedule> schedule, bool r
     seed_ = seed;
     schedule_ = std::move(schedule);
     in_order_ = schedule_->in_order();
-    blind_ = schedule_->blind();
+    uniform_ = schedule_->uniform();
     watcher_ = schedule_->watcher();
     record_choices_ = record_choices;
 }
 
 std::unique_ptr<Schedule> World::end() {
     in_order_ = true;
+    uniform_ = nullptr;
     watcher_ = nullptr;
     return std::exchange(schedule_, fifo_schedule());
 }
@@ -187,31 +188,30 @@ void World::forget_ready(Runnable& runnable) {
     --ready_count_;
 }
 
-// Which of the ready ones, more than one, runs next.
+// The schedule looks at the ready ones.
 std::size_t World::pick_ready() {
-    const auto n = static_cast<std::uint32_t>(ready_count_);
-    const std::size_t mask = ready_mask_;
-    std::size_t k = 0;
-    if (blind_) {
-        k = ask([&] { return schedule_->pick_of(n); });
-    } else {
-        if (candidates_.size() < n) candidates_.resize(ready_.size());
-        Candidate* candidate = candidates_.data();
-        for (std::size_t i = 0; i < n; ++i) {
-            const Runnable& runnable = *ready_[(ready_head_ + i) & mask];
-            *candidate++ = {runnable.id, runnable.thread, runnable.turns, runnable.label};
-        }
-        k = ask([&] { return schedule_->pick(std::span(candidates_).first(n)); });
+    const std::size_t n = ready_count_;
+    if (candidates_.size() < n) candidates_.resize(ready_.size());
+    Candidate* candidate = candidates_.data();
+    for (std::size_t i = 0; i < n; ++i) {
+        const Runnable& runnable = *ready_[(ready_head_ + i) & ready_mask_];
+        *candidate++ = {runnable.id, runnable.thread, runnable.turns, runnable.label};
     }
+    const std::size_t k = ask([&] { return schedule_->pick(std::span(candidates_).first(n)); });
     INVARIANT(k < n);
-    if (record_choices_)
-        choices_.push_back({ready_[(ready_head_ + k) & mask]->label, n,
-                            static_cast<std::uint32_t>(k), ChoiceKind::order});
     return k;
 }
 
+// Which of the ready ones runs next.
 inline Runnable& World::take_ready() {
-    const std::size_t k = in_order_ || ready_count_ == 1 ? 0 : pick_ready();
+    std::size_t k = 0;
+    if (ready_count_ > 1 && !in_order_) {
+        k = uniform_ != nullptr ? uniform_->below(ready_count_) : pick_ready();
+        if (record_choices_) [[unlikely]]
+            choices_.push_back({ready_[(ready_head_ + k) & ready_mask_]->label,
+                                static_cast<std::uint32_t>(ready_count_),
+                                static_cast<std::uint32_t>(k), ChoiceKind::order});
+    }
     Runnable** const ring = ready_.data();
     const std::size_t mask = ready_mask_, head = ready_head_;
     Runnable& chosen = *ring[(head + k) & mask];

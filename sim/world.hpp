@@ -332,7 +332,8 @@ private:
     std::vector<Date> timers_;  // a heap
     std::vector<Candidate> candidates_;
     std::unique_ptr<Schedule> schedule_;
-    bool in_order_, blind_;
+    bool in_order_;
+    RandomStream* uniform_;
     bool record_choices_;
     bool closing_ = false;
     bool turning_ = false;

@@ -98,7 +98,6 @@ enum class Tag : std::uint8_t {
     label,
     choose,
     pick,
-    pick_of,
     fault,
     feature,
     keep,
@@ -127,9 +126,6 @@ public:
     bool keep(Label operation) override {
         return tell(Tag::keep, 2, operation, inner_->keep(operation) ? 1 : 0) == 1;
     }
-    std::uint32_t pick_of(std::uint32_t ready) override {
-        return tell(Tag::pick_of, ready, {}, inner_->pick_of(ready));
-    }
     std::uint32_t pick(std::span<const Candidate> ready) override {
         const std::uint32_t answer = inner_->pick(ready);
         for (const Candidate& event : ready) name(event.label);
@@ -145,7 +141,6 @@ public:
         out_.end_record();
         return answer;
     }
-    bool blind() const override { return inner_->blind(); }
     bool in_order() const override { return inner_->in_order(); }
     StepWatcher* watcher() override { return watcher_ == nullptr ? nullptr : this; }
 
@@ -265,7 +260,6 @@ private:
         const auto answer = in_.get<std::uint32_t>();
         const std::uint32_t own = tag == Tag::choose    ? schedule_.choose(n, label)
                                   : tag == Tag::fault   ? schedule_.fault(n, label)
-                                  : tag == Tag::pick_of ? schedule_.pick_of(n)
                                   : tag == Tag::feature ? schedule_.feature(label)
                                                         : schedule_.keep(label);
         INVARIANT(own == answer);

@@ -15,12 +15,9 @@ public:
     }
 
     std::uint32_t pick(std::span<const Candidate> ready) override {
-        return pick_of(static_cast<std::uint32_t>(ready.size()));
+        return static_cast<std::uint32_t>(stream_.below(ready.size()));
     }
-    bool blind() const override { return true; }
-    std::uint32_t pick_of(std::uint32_t ready) override {
-        return static_cast<std::uint32_t>(stream_.below(ready));
-    }
+    RandomStream* uniform() override { return &stream_; }
 
     std::uint32_t fault(std::uint32_t n, Label) override {
         if (!faults_.chance(1, fault_odds)) return 0;

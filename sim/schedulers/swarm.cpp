@@ -23,8 +23,7 @@ public:
         return order_->choose(n, label);
     }
     std::uint32_t pick(std::span<const Candidate> ready) override { return order_->pick(ready); }
-    bool blind() const override { return order_->blind(); }
-    std::uint32_t pick_of(std::uint32_t ready) override { return order_->pick_of(ready); }
+    RandomStream* uniform() override { return order_->uniform(); }
 
     std::uint32_t fault(std::uint32_t n, Label site) override {
         if (!drawn(site) || !faults_.chance(1, fault_odds_)) return 0;
