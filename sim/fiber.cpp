@@ -83,12 +83,23 @@ struct FiberCore {
 #endif
         arrive(fiber, from);
         run_body(fiber);
+        leave(fiber, nullptr, fiber.world_.hand_over());
+        __builtin_unreachable();
+    }
+
+    // To the next fiber, or to the executor.
+    [[gnu::always_inline]] static inline context::transfer_t leave(Fiber& fiber,
+                                                                   void** fake_stack,
+                                                                   Fiber* next) {
         side.leaving = &fiber;
 #if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_start_switch_fiber(nullptr, side.executor_stack, side.executor_stack_bytes);
+        __sanitizer_start_switch_fiber(
+            fake_stack, next != nullptr ? next->stack_limit_ : side.executor_stack,
+            next != nullptr ? stack_bytes : side.executor_stack_bytes);
+#else
+        (void)fake_stack;
 #endif
-        context::jump_fcontext(side.executor, nullptr);
-        __builtin_unreachable();
+        return context::jump_fcontext(next != nullptr ? next->context_ : side.executor, next);
     }
 
     static void run_body(Fiber& fiber) {
@@ -101,19 +112,22 @@ struct FiberCore {
             if (!fiber.world_.failure_) fiber.world_.failure_ = std::current_exception();
         }
         fiber.finish();
+        fiber.id = 0;  // every FiberRef to it is void from here
     }
 
-    // On the stack of who has been jumped to: where the one that jumped is to go on.
+    // On the stack of who has been jumped to: where the one that jumped is to go on, if it is.
     [[gnu::always_inline]] static inline void arrive(Fiber& fiber, context::transfer_t from) {
-        if (side.leaving != nullptr)
+        if (side.leaving == nullptr)
+            side.executor = from.fctx;
+        else if (side.leaving->state_ != Fiber::State::finished)
             side.leaving->context_ = from.fctx;
         else
-            side.executor = from.fctx;
+            FiberBlock::give_back(side.leaving);
         *side.exceptions = {fiber.exceptions_.caught, fiber.exceptions_.uncaught};
     }
 
-    // From the executor. Gives the fiber that came back to it, which may be another one.
-    static Fiber& resume(Fiber& fiber) {
+    // From the executor, to which it or another fiber comes back.
+    static void resume(Fiber& fiber) {
         const Side outer = side;
         side.leaving = nullptr;
         side.exceptions = &eh_globals();
@@ -127,10 +141,12 @@ struct FiberCore {
         __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 #endif
         Fiber& came = *side.leaving;
-        came.context_ = back.fctx;
+        if (came.state_ != Fiber::State::finished)
+            came.context_ = back.fctx;
+        else
+            FiberBlock::give_back(&came);
         *side.exceptions = mine;
         side = outer;
-        return came;
     }
 
     // Switches to the fiber whose turn it is, or to the executor; throws when the world closes.
@@ -141,14 +157,7 @@ struct FiberCore {
         Fiber* const next = fiber.world_.hand_over();
         if (next == &fiber) return;
         fiber.exceptions_ = {side.exceptions->caught, side.exceptions->uncaught};
-        side.leaving = &fiber;
-#if defined(__SANITIZE_ADDRESS__)
-        __sanitizer_start_switch_fiber(
-            &fiber.asan_fake_stack_, next != nullptr ? next->stack_limit_ : side.executor_stack,
-            next != nullptr ? stack_bytes : side.executor_stack_bytes);
-#endif
-        const context::transfer_t back =
-            context::jump_fcontext(next != nullptr ? next->context_ : side.executor, next);
+        const context::transfer_t back = leave(fiber, &fiber.asan_fake_stack_, next);
 #if defined(__SANITIZE_ADDRESS__)
         finish_switch(fiber.asan_fake_stack_);
 #endif
@@ -223,12 +232,8 @@ Fiber& World::start_fiber(void* block, Thread& thread, Label label, void (*enter
 void Fiber::run() {
     if (passes_turn()) return;
     world_.running_ = this;
-    Fiber& came = FiberCore::resume(*this);
+    FiberCore::resume(*this);
     world_.running_ = nullptr;
-    if (came.state_ == State::finished) {
-        came.id = 0;  // every FiberRef to it is void from here
-        FiberBlock::give_back(&came);
-    }
 }
 
 void Fiber::finish() {

@@ -232,18 +232,24 @@ inline Runnable& World::begin_event() {
     return next;
 }
 
-// The running fiber's event is over. The fiber that goes on next, its event begun; nullptr: the
-// executor is to see to it, because there is more to do than to switch.
+// The running fiber's event is over, and it stands still. Handlers run on its stack. The fiber that
+// goes on next, its event begun; nullptr: the executor is to see to it, because there is more to do
+// than to switch.
 Fiber* World::hand_over() {
-    if (done_ == nullptr || *done_ || watcher_ != nullptr || closing_) return nullptr;
-    while (ready_count_ > 0 && events_run_ < event_limit_) {
-        Runnable& next = begin_event();
-        if (next.kind != Runnable::Kind::fiber) {
-            begun_ = &next;
-            return nullptr;
+    if (done_ == nullptr || watcher_ != nullptr || closing_) return nullptr;
+    try {
+        while (!*done_ && ready_count_ > 0 && events_run_ < event_limit_) {
+            Runnable& next = begin_event();
+            if (next.kind == Runnable::Kind::fiber) {
+                running_ = static_cast<Fiber*>(&next);
+                if (!running_->passes_turn()) return running_;
+            } else {
+                running_ = nullptr;
+                next.run();
+            }
         }
-        running_ = static_cast<Fiber*>(&next);
-        if (!running_->passes_turn()) return running_;
+    } catch (...) {
+        if (!failure_) failure_ = std::current_exception();
     }
     return nullptr;
 }
@@ -251,12 +257,10 @@ Fiber* World::hand_over() {
 // Inlined into the loops below: see FiberCore::suspend.
 [[gnu::always_inline]] inline bool World::turn() {
     EXPECTS(!turning_ && !closing_);
-    if (begun_ == nullptr) {
-        if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
-        if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
-        if (events_run_ == event_limit_) fail_endless();
-    }
-    Runnable& next = begun_ != nullptr ? *std::exchange(begun_, nullptr) : begin_event();
+    if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
+    if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
+    if (events_run_ == event_limit_) fail_endless();
+    Runnable& next = begin_event();
     turning_ = true;
     try {
         next.run();

@@ -222,8 +222,8 @@ public:
     // For a copy of this process (fork) that will never return into the event that made it: it may
     // run further events from inside that one.
     void go_on_as_copy() {
+        EXPECTS(done_ == nullptr);  // or a fiber that stands half still may be below
         turning_ = false;
-        done_ = nullptr;
     }
     // Runs everything due up to now + duration; the clock ends there. The one way to move a
     // manual clock.
@@ -323,7 +323,6 @@ private:
     std::uint64_t events_run_ = 0;
     std::uint64_t event_limit_;
     Fiber* running_ = nullptr;
-    Runnable* begun_ = nullptr;  // whose event has begun; the executor runs it
     const bool* done_ = nullptr;  // set: fibers hand over to one another until it is true
     std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
     std::size_t ready_mask_;        // its size, a power of two, less one
