@@ -95,7 +95,7 @@ Machine::Machine(blocklayer::BlockLayer& layer, std::uint64_t ram_bytes)
     hotplug_.eject = [this](int slot) { eject_slot(slot); };
     hotplug_.refused = [this](int slot) {
         for (const auto& device : devices_) {
-            const auto* function = dynamic_cast<const PciFunction*>(device.get());
+            const PciFunction* function = device->pci_function();
             if (function != nullptr && function->devfn >> 3 == slot) refuse_unplug(*device);
         }
     };

@@ -220,7 +220,7 @@ void Machine::eject_slot(int slot) {
         for (bool again = true; again;) {
             again = false;
             for (const auto& device : devices_) {
-                const auto* function = dynamic_cast<const PciFunction*>(device.get());
+                const PciFunction* function = device->pci_function();
                 if (function == nullptr || function->devfn >> 3 != slot || !device->realized)
                     continue;
                 unplug(co, *device);

@@ -40,7 +40,7 @@ Status BlockJob::hold(std::string name, Node& node, Claim claim, Main main) {
     edges_.insert(edges_.begin(), edge);
     const std::uint32_t open_to = main == Main::yes ? std::uint32_t{op_dataplane} : 0;
     close_to(node, op_all & ~open_to,
-             fmt::format("block device is in use by block job: {}", wire_name(type())), edge);
+             std::string("block device is in use by block job: ").append(wire_name(type())), edge);
     return {};
 }
 

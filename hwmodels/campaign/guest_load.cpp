@@ -19,7 +19,7 @@ void start_load(Rig& rig, const std::string& id, unsigned process, LoadOptions o
                 Rig::fail(fmt::format("a guest request on '{}' failed with {}", id,
                                       sim::errno_text(status.error())));
         },
-        sim::Place::named("guest process", fmt::format("{} {}", id, process)));
+        sim::Place::named("guest process", id + ' ' + std::to_string(process)));
 }
 
 }  // namespace hwmodels::campaign

@@ -28,7 +28,7 @@ sim::Label operation_label(unsigned number) {
 Load::Load(sim::World& world, const std::string& id, unsigned process, const LoadOptions& options,
            Disk disk)
     : world_(&world),
-      random_(&world.rng(fmt::format("load {} {}", id, process))),
+      random_(&world.rng("load " + id + ' ' + std::to_string(process))),
       options_(options),
       disk_(std::move(disk)),
       data_(options.longest) {
@@ -48,7 +48,8 @@ sim::IoStatus Load::run(sim::Co& co) {
         if (disk_() == nullptr) return gone(), sim::IoStatus{};
         if (extra) co.sleep(sim::milliseconds(1));
         // A request of its own stream: one that is left out shifts no other.
-        sim::RandomStream random(random_->next(), "guest request");
+        constexpr std::uint64_t name = sim::hash_text("guest request");
+        sim::RandomStream random(random_->next() ^ name);
         if (!extra && !world_->keep(operation_label(i))) {
             ++result_.left_out;
             continue;
@@ -84,10 +85,13 @@ sim::IoStatus Load::one(sim::Co& co, CheckedDisk& disk, sim::RandomStream& rando
         return count(result_.zeroes, disk.write_zeroes(co, offset, length, random.chance(1, 2)));
     if (is(options_.discards)) return count(result_.discards, disk.discard(co, offset, length));
     if (is(options_.flushes)) return count(result_.flushes, disk.flush(co));
-    for (std::uint64_t at = 0; at < length; at += sizeof(std::uint64_t)) {
-        const std::uint64_t word = at % ContentOracle::sector_bytes == 0 ? random.next() : at;
+    // No sector like another; what follows its first word tells where it belongs.
+    const auto put = [&](std::uint64_t at, std::uint64_t word) {
         std::memcpy(data_.data() + at, &word, sizeof word);
-    }
+    };
+    for (std::uint64_t at = 0; at < length; at += sizeof(std::uint64_t)) put(at, at);
+    for (std::uint64_t at = 0; at < length; at += ContentOracle::sector_bytes)
+        put(at, random.next());
     return count(result_.writes, disk.write(co, offset, part));
 }
 

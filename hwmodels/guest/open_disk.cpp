@@ -57,12 +57,9 @@ Result<std::unique_ptr<GuestDisk>> open_disk(sim::Co& co, Machine& machine,
 
 PciFunction* pci_function_of(const Device& device) {
     const Device* at = &device;
-    while (at != nullptr) {
-        if (const auto* function = dynamic_cast<const PciFunction*>(at))
-            return const_cast<PciFunction*>(function);
+    while (at != nullptr && at->pci_function() == nullptr)
         at = at->bus() != nullptr ? at->bus()->owner() : nullptr;
-    }
-    return nullptr;
+    return at != nullptr ? const_cast<PciFunction*>(at->pci_function()) : nullptr;
 }
 
 }  // namespace hwmodels::guest

@@ -44,7 +44,8 @@ Result<std::unique_ptr<VirtioBlk>> VirtioBlk::attach(sim::Co& co, Machine& machi
 Result<std::unique_ptr<VirtioBlk>> VirtioBlk::attach(sim::Co& co, Machine& machine,
                                                      std::string_view device_id,
                                                      const BlkOptions& options) {
-    const auto* function = dynamic_cast<const PciFunction*>(machine.find_device(device_id));
+    const Device* device = machine.find_device(device_id);
+    const PciFunction* function = device != nullptr ? device->pci_function() : nullptr;
     if (function == nullptr) return failure("no such PCI device");
     return attach(co, machine, function->devfn, options);
 }

@@ -18,6 +18,7 @@ class PciDevice : public Device, public PciFunction {
 public:
     PciDevice(Machine& machine, const DeviceSpec& spec, const PciIds& ids);
 
+    const PciFunction* pci_function() const override { return this; }
     bool asks_guest_to_unplug() const override { return true; }
     blocklayer::Status request_unplug() override;
 

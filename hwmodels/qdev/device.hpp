@@ -25,6 +25,7 @@ namespace hwmodels {
 class Bus;
 class Device;
 class Machine;
+class PciFunction;
 
 struct DeviceSpec {
     std::string name;  // "virtio-blk-pci"
@@ -72,6 +73,8 @@ public:
     // The property "drive" of a live device: another node under the same backend.
     virtual blocklayer::Status change_drive(sim::Co& co, std::string_view name);
     virtual blocklayer::BlockBackend* backend() const { return nullptr; }
+    // nullptr: it is on another kind of bus.
+    virtual const PciFunction* pci_function() const { return nullptr; }
     virtual void reset() {}
     virtual void run_state_changed(bool /*running*/) {}
     // True: it goes only after the guest agreed; request_unplug starts that.

@@ -15,6 +15,7 @@ PermSet bit(unsigned n) { return PermSet::from_bits(1U << n); }
 // Calls f(byte) for each lock byte, ascending, until one fails.
 template <class F>
 Status each_byte(const LockBits& bits, F&& f) {
+    if (bits.used.empty() && bits.unshared.empty()) return {};
     for (unsigned n = 0; n < perm_count; ++n)
         if (bits.used.contains(bit(n))) TRY(f(used_byte + n));
     for (unsigned n = 0; n < perm_count; ++n)
