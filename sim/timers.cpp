@@ -33,7 +33,7 @@ void Timer::post() {
 
 void Timer::cancel() {
     if (state_ == State::armed) world_.heap_remove(*this);
-    if (state_ == State::expired) world_.forget_ready(*this);
+    if (state_ == State::expired) world_.ready_.forget(*this);
     state_ = State::idle;
 }
 
@@ -112,7 +112,7 @@ bool World::advance_paced(Instant target, bool host_busy) {
         if (!idle_hook_)
             pace_->sleep(wait);
         else if (!idle_hook_(wait))
-            return ready_count_ > 0;
+            return !ready_.empty();
     }
     // Outside input may have ended the wait early: then the target is not reached yet.
     const Instant reached = std::max(now_, std::min(target, pace_->date()));

@@ -43,8 +43,6 @@ std::string last_events(const Trace& trace) {
 World::World(WorldOptions options)
     : seed_(options.seed),
       event_limit_(options.event_limit == 0 ? UINT64_MAX : options.event_limit),
-      ready_(64),
-      ready_mask_(ready_.size() - 1),
       schedule_(options.schedule ? std::move(options.schedule) : fifo_schedule()),
       in_order_(schedule_->in_order()),
       uniform_(schedule_->uniform()),
@@ -76,11 +74,9 @@ void World::close() {
         fiber.atomic_ = nullptr;
         fiber.run();
     }
-    for (std::size_t i = 0; i < ready_count_; ++i) {
-        Runnable* runnable = ready_[(ready_head_ + i) & ready_mask_];
-        if (auto* posted = dynamic_cast<Posted*>(runnable)) delete posted;
-    }
-    ready_count_ = 0;
+    for (std::size_t k = 0; k < ready_.size(); ++k)
+        if (auto* posted = dynamic_cast<Posted*>(&ready_.at(k))) delete posted;
+    ready_.clear();
     for (Runnable* spare : spare_posts_) delete spare;
     spare_posts_.clear();
 }
@@ -169,32 +165,13 @@ void World::post(Thread& thread, Label label, std::function<void()> handler) {
     make_ready(*posted);
 }
 
-void World::grow_ready() {  // keeping the order
-    std::vector<Runnable*> larger(ready_.size() * 2);
-    for (std::size_t i = 0; i < ready_count_; ++i)
-        larger[i] = ready_[(ready_head_ + i) & ready_mask_];
-    ready_ = std::move(larger);
-    ready_mask_ = ready_.size() - 1;
-    ready_head_ = 0;
-}
-
-void World::forget_ready(Runnable& runnable) {
-    const std::size_t mask = ready_mask_;
-    std::size_t at = 0;
-    while (at < ready_count_ && ready_[(ready_head_ + at) & mask] != &runnable) ++at;
-    if (at == ready_count_) return;
-    for (; at + 1 < ready_count_; ++at)
-        ready_[(ready_head_ + at) & mask] = ready_[(ready_head_ + at + 1) & mask];
-    --ready_count_;
-}
-
 // The schedule looks at the ready ones.
 std::size_t World::pick_ready() {
-    const std::size_t n = ready_count_;
-    if (candidates_.size() < n) candidates_.resize(ready_.size());
+    const std::size_t n = ready_.size();
+    if (candidates_.size() < n) candidates_.resize(2 * n);
     Candidate* candidate = candidates_.data();
     for (std::size_t i = 0; i < n; ++i) {
-        const Runnable& runnable = *ready_[(ready_head_ + i) & ready_mask_];
+        const Runnable& runnable = ready_.at(i);
         *candidate++ = {runnable.id, runnable.thread, runnable.turns, runnable.label};
     }
     const std::size_t k = ask([&] { return schedule_->pick(std::span(candidates_).first(n)); });
@@ -205,21 +182,13 @@ std::size_t World::pick_ready() {
 // Which of the ready ones runs next.
 inline Runnable& World::take_ready() {
     std::size_t k = 0;
-    if (ready_count_ > 1 && !in_order_) {
-        k = uniform_ != nullptr ? uniform_->below(ready_count_) : pick_ready();
+    if (const std::size_t n = ready_.size(); n > 1 && !in_order_) {
+        k = uniform_ != nullptr ? uniform_->below(n) : pick_ready();
         if (record_choices_) [[unlikely]]
-            choices_.push_back({ready_[(ready_head_ + k) & ready_mask_]->label,
-                                static_cast<std::uint32_t>(ready_count_),
+            choices_.push_back({ready_.at(k).label, static_cast<std::uint32_t>(n),
                                 static_cast<std::uint32_t>(k), ChoiceKind::order});
     }
-    Runnable** const ring = ready_.data();
-    const std::size_t mask = ready_mask_, head = ready_head_;
-    Runnable& chosen = *ring[(head + k) & mask];
-    // Close the gap: what came earlier moves up by one.
-    for (std::size_t i = head + k; i != head; --i) ring[i & mask] = ring[(i - 1) & mask];
-    ready_head_ = (head + 1) & mask;
-    --ready_count_;
-    return chosen;
+    return ready_.take(k);
 }
 
 // The event of one that is ready begins.
@@ -238,7 +207,7 @@ inline Runnable& World::begin_event() {
 Fiber* World::hand_over() {
     if (done_ == nullptr || watcher_ != nullptr || closing_) return nullptr;
     try {
-        while (!*done_ && ready_count_ > 0 && events_run_ < event_limit_) {
+        while (!*done_ && !ready_.empty() && events_run_ < event_limit_) {
             Runnable& next = begin_event();
             if (next.kind == Runnable::Kind::fiber) {
                 running_ = static_cast<Fiber*>(&next);
@@ -257,8 +226,8 @@ Fiber* World::hand_over() {
 // Inlined into the loops below: see FiberCore::suspend.
 [[gnu::always_inline]] inline bool World::turn() {
     EXPECTS(!turning_ && !closing_);
-    if (ready_count_ == 0 && !advance_clock(Instant::never())) return false;
-    if (ready_count_ == 0) return true;  // the clock moved, nothing fell due yet
+    if (ready_.empty() && !advance_clock(Instant::never())) return false;
+    if (ready_.empty()) return true;  // the clock moved, nothing fell due yet
     if (events_run_ == event_limit_) fail_endless();
     Runnable& next = begin_event();
     turning_ = true;
@@ -351,7 +320,7 @@ void World::advance(Duration duration) {
     EXPECTS(duration.ns >= 0);
     const Instant end = now_ + duration;
     while (true) {
-        while (ready_count_ > 0) turn();
+        while (!ready_.empty()) turn();
         if (advance_clock(end)) continue;
         now_ = end;
         left();

@@ -25,6 +25,7 @@
 #include "sim/fiber.hpp"
 #include "sim/label.hpp"
 #include "sim/platform.hpp"
+#include "sim/ready_queue.hpp"
 #include "sim/rng.hpp"
 #include "sim/schedule.hpp"
 #include "sim/time.hpp"
@@ -289,12 +290,9 @@ private:
     void step_ended();
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
     void make_ready(Runnable& runnable) {
-        if (ready_count_ > ready_mask_) [[unlikely]] grow_ready();
-        ready_[(ready_head_ + ready_count_++) & ready_mask_] = &runnable;
+        ready_.push(runnable);
         runnable.readied_by = events_run_;
     }
-    void grow_ready();
-    void forget_ready(Runnable& runnable);
     std::size_t pick_ready();
     Runnable& take_ready();
     bool advance_clock(Instant limit);
@@ -324,10 +322,7 @@ private:
     std::uint64_t event_limit_;
     Fiber* running_ = nullptr;
     const bool* done_ = nullptr;  // set: fibers hand over to one another until it is true
-    std::vector<Runnable*> ready_;  // a ring: ready_head_ .. ready_head_ + ready_count_
-    std::size_t ready_mask_;        // its size, a power of two, less one
-    std::size_t ready_head_ = 0;
-    std::size_t ready_count_ = 0;
+    ReadyQueue ready_;
     std::vector<Date> timers_;  // a heap
     std::vector<Candidate> candidates_;
     std::unique_ptr<Schedule> schedule_;
