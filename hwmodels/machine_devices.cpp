@@ -83,7 +83,7 @@ Status Machine::set_properties(Device& device, const Value& arguments) {
         if (property == nullptr)
             return failure(fmt::format("Property '{}.{}' not found", spec.name, name));
         const std::string text = property_text(value);
-        device.properties().set(name, TRY(parse_property(*property, spec.name, text)));
+        device.properties().set(*property, TRY(parse_property(*property, spec.name, text)));
         if (property->kind == PropertyKind::iothread && !text.empty() &&
             blocklayer::find_iothread(layer_, text) == nullptr)
             return not_found(text);

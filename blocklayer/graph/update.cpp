@@ -105,13 +105,13 @@ struct Graph::Update {
     Update(Graph& in_graph, const WritableFn& in_writable_after, std::pmr::memory_resource& memory)
         : graph(in_graph),
           writable_after(in_writable_after),
-          queue(std::pmr::polymorphic_allocator<Due>(&memory)),
+          queue({}, room_for_few(memory)),
           old_claims(&memory),
           old_nodes(&memory),
           prepared(&memory) {
-        old_claims.reserve(8);  // most updates are small
-        old_nodes.reserve(8);
-        prepared.reserve(8);
+        old_claims.reserve(few);
+        old_nodes.reserve(few);
+        prepared.reserve(few);
     }
 
     Status run(std::span<Node* const> starts);
@@ -121,12 +121,18 @@ struct Graph::Update {
 private:
     using Due = std::tuple<std::uint64_t, std::uint64_t, Node*>;  // rank, id, node
     enum class Descend : bool { where_changed, always };
+    static constexpr std::size_t few = 8;  // most updates are small
     struct NodeState {
         Node* node;
         Claim cumulative;
         bool stale;
     };
 
+    static std::pmr::vector<Due> room_for_few(std::pmr::memory_resource& memory) {
+        std::pmr::vector<Due> room(&memory);
+        room.reserve(few);
+        return room;
+    }
     void enqueue(Node& node, bool forced);
     Status visit(Node& node, bool forced, Descend descend);
     std::vector<Node*> reference_order(std::span<Node* const> starts) const;

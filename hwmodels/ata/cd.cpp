@@ -56,7 +56,7 @@ protected:
         for (const PropertySpec& property : inside_->spec().properties)
             if (property.name != "drive" && property.name != "serial" &&
                 find_property(spec(), property.name) != nullptr)
-                inside_->properties().set(property.name, properties().get(property.name));
+                inside_->properties().set(property, properties().get(property));
         inside_->properties().set("product", properties().text("model"));
         return inside_->realize(co);
     }

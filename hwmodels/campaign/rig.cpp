@@ -18,6 +18,7 @@
 #include "sim/check.hpp"
 
 namespace hwmodels::campaign {
+
 namespace {
 
 template <class T>
@@ -159,13 +160,14 @@ void Rig::unplug(sim::Co& co, const std::string& id) {
 void Rig::check_event(const blocklayer::QmpEvent& event) {
     if (event.name != "JOB_STATUS_CHANGE") return;
     const std::string& id = event.data.at("id").as_string();
-    auto& statuses = job_statuses_[id];
-    const std::string old = statuses.empty() ? "" : statuses.back();
-    const std::string& status = statuses.emplace_back(event.data.at("status").as_string());
-    if (status != "running" && status != "ready") return;
-    if (old != "paused" && old != "standby") return;
     const blocklayer::Job* job = layer.jobs().find(id);
-    if (job != nullptr && job->user_paused() && !job->is_cancelled())
+    if (job == nullptr) return;
+    JobSeen& seen_of_it = jobs_[id];
+    const JobStatus now = job->status(), before = std::exchange(seen_of_it.last, now);
+    seen_of_it.had |= 1U << static_cast<unsigned>(now);
+    const bool goes_on = now == JobStatus::running || now == JobStatus::ready;
+    const bool stood = before == JobStatus::paused || before == JobStatus::standby;
+    if (goes_on && stood && job->user_paused() && !job->is_cancelled())
         fail(fmt::format("job '{}' goes on although its user has paused it", id));
 }
 
@@ -200,13 +202,11 @@ void Rig::wait_event(sim::Co& co, sim::Label name, const Value& members, std::si
     }
 }
 
-bool Rig::wait_job(sim::Co& co, const std::string& id, const char* status) {
-    const auto& statuses = job_statuses_[id];
-    const auto was = [&](const char* this_one) {
-        return std::find(statuses.begin(), statuses.end(), this_one) != statuses.end();
-    };
-    while (!was(status) && !was("null")) event_came_.wait(co);
-    return was(status);
+bool Rig::wait_job(sim::Co& co, const std::string& id, JobStatus status) {
+    const JobSeen& job = jobs_[id];
+    const auto had = [&](JobStatus one) { return (job.had >> static_cast<unsigned>(one) & 1) != 0; };
+    while (!had(status) && !had(JobStatus::null)) event_came_.wait(co);
+    return had(status);
 }
 
 void Rig::finish(sim::Co& co) {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "blocklayer/jobs/job.hpp"
 #include "blocklayer/layer.hpp"
 #include "hwmodels/campaign/image_maker.hpp"
 #include "hwmodels/guest/checked_disk.hpp"
@@ -24,6 +25,7 @@
 
 namespace hwmodels::campaign {
 
+using blocklayer::JobStatus;
 using blocklayer::Value;
 
 enum class Checks : bool { off, on };  // off: to measure what they cost
@@ -72,7 +74,7 @@ public:
                     std::size_t from = 0);
     bool has_event(sim::Label name, const Value& members, std::size_t from = 0) const;
     // Waits until a job has had the status, or has ended. True: it has had it.
-    bool wait_job(sim::Co& co, const std::string& id, const char* status);
+    bool wait_job(sim::Co& co, const std::string& id, JobStatus status);
 
     // The guest reads its whole disk, so that what was there before is known.
     void learn(sim::Co& co, const std::string& id);
@@ -142,7 +144,11 @@ private:
 
     std::map<std::string, KnownDisk, std::less<>> disks_;  // by device
     std::map<std::string, std::shared_ptr<guest::ContentOracle>, std::less<>> oracles_;
-    std::map<std::string, std::vector<std::string>> job_statuses_;  // of each job, oldest first
+    struct JobSeen {
+        JobStatus last = JobStatus::undefined;
+        std::uint32_t had = 0;  // a bit for each status
+    };
+    std::map<std::string, JobSeen, std::less<>> jobs_;
     std::unique_ptr<guest::HotplugHandler> hotplug_;
     std::vector<sim::FiberRef> fibers_;
     sim::WaitQueue event_came_{"QMP event"};

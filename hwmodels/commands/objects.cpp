@@ -34,7 +34,7 @@ Status set_property(sim::Co& co, Machine& machine, const std::string& path,
         if (!value.is_int())
             return failure(
                 fmt::format("Invalid parameter type for '{}', expected: integer", property.name));
-        device->properties().set(property.name, value);
+        device->properties().set(property, value);
         return {};
     }
     const DeviceSpec& spec = device->spec();
@@ -47,7 +47,7 @@ Status set_property(sim::Co& co, Machine& machine, const std::string& path,
 }
 
 Value shown_value(const Device& device, const PropertySpec& property) {
-    if (property.kind != PropertyKind::drive) return device.properties().get(property.name);
+    if (property.kind != PropertyKind::drive) return device.properties().get(property);
     const BlockBackend* backend = device.backend();
     if (backend == nullptr) return "";
     if (!backend->name().empty()) return backend->name();

@@ -106,8 +106,11 @@ private:
     static constexpr std::uint64_t sector = 512, the_mark = 0xf4ee'f4ee'f4ee'f4ee;
     template <class F>
     void each_mark(GuestAddress begin, GuestAddress end, F&& f) const {
-        for (GuestAddress at = (begin + sector - 1) / sector * sector; at + 8 <= end; at += sector)
-            f(memory_.span(at, 8), at);
+        const GuestAddress first_mark = (begin + sector - 1) / sector * sector;
+        if (first_mark + 8 > end) return;
+        std::byte* const bytes = memory_.span(first_mark, end - first_mark);
+        for (GuestAddress at = first_mark; at + 8 <= end; at += sector)
+            f(bytes + (at - first_mark), at);
     }
     void mark(GuestAddress begin, std::uint64_t size) const {
         each_mark(begin, begin + size, [](std::byte* to, GuestAddress) { store(to, the_mark); });

@@ -163,10 +163,11 @@ Status Drive::check_sizes() {
     p.set("physical_block_size", physical_block_size_);
     if (logical_block_size_ > physical_block_size_)
         return failure("logical_block_size > physical_block_size not supported");
-    for (const char* name : {"min_io_size", "opt_io_size", "discard_granularity"}) {
+    for (const sim::Label name :
+         std::initializer_list<sim::Label>{"min_io_size", "opt_io_size", "discard_granularity"}) {
         const std::uint64_t value = p.number(name);
         if (value == unset_granularity || value % logical_block_size_ == 0) continue;
-        return failure(fmt::format("{} must be a multiple of logical_block_size", name));
+        return failure(fmt::format("{} must be a multiple of logical_block_size", name.name()));
     }
     const std::uint64_t granularity = p.number("discard_granularity");
     discard_granularity_ = granularity == unset_granularity ? logical_block_size_ : granularity;
@@ -201,11 +202,13 @@ Status Drive::find_geometry(sim::Co& co, std::uint64_t heads_max) {
         p.set("secs", guess.sectors);
         return {};
     }
-    const std::pair<const char*, std::uint64_t> limits[] = {
-        {"cyls", 65535}, {"heads", heads_max}, {"secs", 255}};
+    const struct {
+        sim::Label name;
+        std::uint64_t max;
+    } limits[] = {{"cyls", 65535}, {"heads", heads_max}, {"secs", 255}};
     for (const auto& [name, max] : limits)
         if (p.number(name) < 1 || p.number(name) > max)
-            return failure(fmt::format("{} must be between 1 and {}", name, max));
+            return failure(fmt::format("{} must be between 1 and {}", name.name(), max));
     return {};
 }
 

@@ -19,6 +19,7 @@ std::map<std::string, DeviceSpec, std::less<>>& registry() {
 
 DeviceRegistration::DeviceRegistration(DeviceSpec spec) {
     EXPECTS(spec.make != nullptr && !spec.source.empty());
+    for (PropertySpec& property : spec.properties) property.hash = sim::hash_text(property.name);
     const std::string name = spec.name;
     const bool fresh = registry().emplace(name, std::move(spec)).second;
     EXPECTS(fresh);

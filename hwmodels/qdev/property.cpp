@@ -188,20 +188,20 @@ std::string property_text(const Value& value) {
     return "";
 }
 
-void Properties::set(std::string_view name, Value value) {
-    const auto known = std::find_if(values_.begin(), values_.end(),
-                                    [&](const auto& one) { return one.first == name; });
-    if (known != values_.end())
-        known->second = std::move(value);
-    else
-        values_.emplace_back(name, std::move(value));
+void Properties::set(std::uint64_t name, Value value) {
+    for (auto& [known, old] : values_)
+        if (known == name) {
+            old = std::move(value);
+            return;
+        }
+    values_.emplace_back(name, std::move(value));
 }
 
-const Value& Properties::get(std::string_view name) const {
+const Value& Properties::get(std::uint64_t name) const {
     for (const auto& [known, value] : values_)
         if (known == name) return value;
     const auto spec = std::find_if(specs_->begin(), specs_->end(),
-                                   [&](const PropertySpec& one) { return one.name == name; });
+                                   [&](const PropertySpec& one) { return one.hash == name; });
     EXPECTS(spec != specs_->end());
     return spec->fallback;
 }

@@ -11,6 +11,7 @@
 
 #include "blocklayer/errors.hpp"
 #include "blocklayer/value.hpp"
+#include "sim/label.hpp"
 
 namespace hwmodels {
 
@@ -35,6 +36,7 @@ struct PropertySpec {
     PropertyKind kind = PropertyKind::string;
     blocklayer::Value fallback;  // null: an empty string, or none shown
     std::string help;
+    std::uint64_t hash = 0;  // of the name, when the device's registration has filled it in
 };
 // Those of both, in order.
 std::vector<PropertySpec> operator+(std::vector<PropertySpec> a, std::vector<PropertySpec> b);
@@ -54,16 +56,23 @@ std::string property_text(const blocklayer::Value& value);
 class Properties {
 public:
     explicit Properties(const std::vector<PropertySpec>& specs) : specs_(&specs) {}
-    void set(std::string_view name, blocklayer::Value value);
-    const blocklayer::Value& get(std::string_view name) const;
-    bool flag(std::string_view name) const { return get(name).as_bool(); }
-    std::uint64_t number(std::string_view name) const { return get(name).as_uint(); }
-    std::int64_t integer(std::string_view name) const { return get(name).as_int(); }
-    const std::string& text(std::string_view name) const { return get(name).as_string(); }
+    void set(sim::Label name, blocklayer::Value value) { set(name.hash(), std::move(value)); }
+    void set(const PropertySpec& property, blocklayer::Value value) {
+        set(property.hash, std::move(value));
+    }
+    const blocklayer::Value& get(sim::Label name) const { return get(name.hash()); }
+    const blocklayer::Value& get(const PropertySpec& property) const { return get(property.hash); }
+    bool flag(sim::Label name) const { return get(name).as_bool(); }
+    std::uint64_t number(sim::Label name) const { return get(name).as_uint(); }
+    std::int64_t integer(sim::Label name) const { return get(name).as_int(); }
+    const std::string& text(sim::Label name) const { return get(name).as_string(); }
 
 private:
+    void set(std::uint64_t name, blocklayer::Value value);
+    const blocklayer::Value& get(std::uint64_t name) const;
+
     const std::vector<PropertySpec>* specs_;
-    std::vector<std::pair<std::string, blocklayer::Value>> values_;
+    std::vector<std::pair<std::uint64_t, blocklayer::Value>> values_;  // by hash of the name
 };
 
 }  // namespace hwmodels

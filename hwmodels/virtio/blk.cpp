@@ -137,10 +137,11 @@ Status VirtioBlk::check_queues() const {
 
 Status VirtioBlk::check_limits() const {
     const Properties& p = host().properties();
-    for (const char* name : {"max-discard-sectors", "max-write-zeroes-sectors"}) {
+    for (const sim::Label name :
+         std::initializer_list<sim::Label>{"max-discard-sectors", "max-write-zeroes-sectors"}) {
         const std::uint64_t sectors = p.number(name);
         if (sectors == 0 || sectors > sectors_limit)
-            return failure(fmt::format("invalid {} property ({}), must be between 1 and {}", name,
+            return failure(fmt::format("invalid {} property ({}), must be between 1 and {}", name.name(),
                                        sectors, sectors_limit));
     }
     return {};
@@ -165,7 +166,7 @@ Status VirtioBlk::realize(sim::Co& co) {
     Properties& p = host().properties();
     if (p.number("num-queues") == UINT16_MAX) p.set("num-queues", 1);
     original_write_cache_ = drive_.backend()->write_cache;
-    const auto number = [&](const char* name) {
+    const auto number = [&](sim::Label name) {
         return static_cast<std::uint32_t>(p.number(name));
     };
     std::uint64_t features = wire::feature_seg_max | wire::feature_geometry |
@@ -409,8 +410,8 @@ IoStatus VirtioBlk::discard_or_zero(sim::Co& co, Request& request) {
     const std::uint64_t all = backend.length() / wire::sector_bytes;
     if ((flags & ~wire::write_zeroes_unmap) != 0 || (discard && flags != 0))
         return refuse(Errno::not_supported);
-    const char* limit = discard ? "max-discard-sectors" : "max-write-zeroes-sectors";
-    if (sectors > host().properties().number(limit) || sector > all || sectors > all - sector ||
+    const std::uint32_t limit = discard ? config_.discard_sectors_max : config_.zeroes_sectors_max;
+    if (sectors > limit || sector > all || sectors > all - sector ||
         backend.read_only())
         return refuse(Errno::invalid);
     const std::uint64_t offset = sector * wire::sector_bytes,

@@ -70,11 +70,11 @@ void merge(Rig& rig, sim::Co& co, const char* command, Value arguments, bool to_
     arguments.set("job-id", "j");
     co.moment("start of the job", 20);
     rig.qmp(co, command, std::move(arguments));
-    if (to_complete && rig.wait_job(co, "j", "ready")) {
+    if (to_complete && rig.wait_job(co, "j", JobStatus::ready)) {
         co.moment("completion", 30);
         rig.qmp(co, "job-complete", Value::dict({{"id", "j"}}));
     }
-    rig.wait_job(co, "j", "null");
+    rig.wait_job(co, "j", JobStatus::null);
     done = true;
     rig.finish(co);
 }
@@ -126,7 +126,7 @@ void middle_commit_with_errors(Rig& rig, sim::Co& co) {
                          {"base-node", "base"},
                          {"top-node", "middle"},
                          {"on-error", stops ? "stop" : "ignore"}}));
-    rig.wait_job(co, "j", "null");
+    rig.wait_job(co, "j", JobStatus::null);
     done = true;
     rig.finish(co);
     rig.disarm("base.img");

@@ -52,10 +52,10 @@ void start_mirror(Rig& rig, sim::Co& co, const std::string& id, const std::strin
 
 // A job that fails before it is ready has no result: that is right where hosts have errors.
 void complete(Rig& rig, sim::Co& co, const std::string& id) {
-    if (!rig.wait_job(co, id, "ready")) return;
+    if (!rig.wait_job(co, id, JobStatus::ready)) return;
     co.moment("completion", 30);
     rig.qmp(co, "job-complete", Value::dict({{"id", id}}));
-    rig.wait_job(co, id, "null");
+    rig.wait_job(co, id, JobStatus::null);
 }
 
 const char* choose_format(Rig& rig, sim::Label of_what) {
@@ -116,7 +116,7 @@ void mirror_errors(Rig& rig, sim::Co& co) {
                 .has_value();
         }
     });
-    rig.wait_job(co, "m", "ready");
+    rig.wait_job(co, "m", JobStatus::ready);
     co.moment("end of the errors", 30);
     rig.disarm("copy.img");  // from the pivot on they would be the guest's own
     complete(rig, co, "m");
@@ -144,7 +144,7 @@ void mirror_cancelled(Rig& rig, sim::Co& co) {
     };
     for (int i = 0; i < 2; ++i) {
         if (!rig.world.keep("pause and resume")) continue;
-        if (rig.world.choose(2, "paused when") == 1) rig.wait_job(co, "m", "ready");
+        if (rig.world.choose(2, "paused when") == 1) rig.wait_job(co, "m", JobStatus::ready);
         co.moment("pause", 40);
         verb("block-job-pause", Value::dict());
         co.moment("another speed", 20);
@@ -154,7 +154,7 @@ void mirror_cancelled(Rig& rig, sim::Co& co) {
     }
     co.moment("cancel", 60);
     verb("block-job-cancel", Value::dict({{"force", true}}));
-    rig.wait_job(co, "m", "null");
+    rig.wait_job(co, "m", JobStatus::null);
     done = true;
     rig.verify(co);
 }
@@ -231,7 +231,7 @@ void everything(Rig& rig, sim::Co& co) {
         start_mirror(rig, co, "m", "one", "copy");
         complete(rig, co, "m");
     }
-    if (commits) rig.wait_job(co, "c", "null");
+    if (commits) rig.wait_job(co, "c", JobStatus::null);
     done = true;
     rig.verify(co);
 }

@@ -49,11 +49,11 @@ void manage(Rig& rig, sim::Co& co) {
     co.moment("a commit begins", any_moment);
     rig.qmp(co, "block-commit", Value::dict({{"job-id", "c"}, {"device", "two"}}));
     for (const char* id : {"m", "c"}) {
-        if (!rig.wait_job(co, id, "ready")) Rig::fail("a job ended before it was ready");
+        if (!rig.wait_job(co, id, JobStatus::ready)) Rig::fail("a job ended too early");
         co.moment("a job is completed", any_moment);
         rig.qmp(co, "job-complete", Value::dict({{"id", id}}));
     }
-    for (const char* id : {"m", "c"}) (void)rig.wait_job(co, id, "null");
+    for (const char* id : {"m", "c"}) (void)rig.wait_job(co, id, JobStatus::null);
 }
 
 void hotplug(Rig& rig, sim::Co& co) {
