@@ -79,8 +79,8 @@ public:
     virtual std::uint32_t choose(std::uint32_t n, Label label) = 0;
     // Picks the next event among those ready, in the order they became so.
     virtual std::uint32_t pick(std::span<const Candidate> ready);
-    // Not nullptr: a pick is a number drawn from this stream, whoever is ready. Then the world
-    // draws it itself.
+    // Not nullptr: a pick is drawn from this stream (RandomStream::pick), whoever is ready. Then
+    // the world draws it itself.
     virtual RandomStream* uniform() { return nullptr; }
     // What goes wrong at this site: a number below n > 1.
     virtual std::uint32_t fault(std::uint32_t n, Label site);

@@ -180,13 +180,13 @@ std::size_t World::pick_ready() {
 }
 
 // Which of the ready ones runs next.
-inline Runnable& World::take_ready() {
+[[gnu::always_inline]] inline Runnable& World::take_ready() {
     std::size_t k = 0;
-    if (const std::size_t n = ready_.size(); n > 1 && !in_order_) {
-        k = uniform_ != nullptr ? uniform_->below(n) : pick_ready();
+    if (const auto n = static_cast<std::uint32_t>(ready_.size()); n > 1 && !in_order_) {
+        k = uniform_ != nullptr ? uniform_->pick(n) : pick_ready();
         if (record_choices_) [[unlikely]]
-            choices_.push_back({ready_.at(k).label, static_cast<std::uint32_t>(n),
-                                static_cast<std::uint32_t>(k), ChoiceKind::order});
+            choices_.push_back({ready_.at(k).label, n, static_cast<std::uint32_t>(k),
+                                ChoiceKind::order});
     }
     return ready_.take(k);
 }

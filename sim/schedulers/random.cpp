@@ -15,7 +15,7 @@ public:
     }
 
     std::uint32_t pick(std::span<const Candidate> ready) override {
-        return static_cast<std::uint32_t>(stream_.below(ready.size()));
+        return stream_.pick(static_cast<std::uint32_t>(ready.size()));
     }
     RandomStream* uniform() override { return &stream_; }
 
