@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Holds:   a run that goes on from a workload's checkpoint has the trace of the run from the start,
-//          also after runs that failed; S8 has the size it is known by.
+//          also after runs that failed, and when the workload it was made for is gone or another
+//          one has its name; S8 has the size it is known by.
 // Method:  each workload that is prepared, under several schedules and seeds, both ways; the known
-//          bugs switched on, one after the other; choices counted.
+//          bugs switched on, one after the other; workloads that do not live on; choices counted.
+#include "hwmodels/campaign/hunt.hpp"
 #include "hwmodels/campaign/workload.hpp"
 #include "sim/mutant.hpp"
 #include "sim/testing/catch.hpp"
@@ -55,6 +57,43 @@ TEST_CASE("campaign: runs that fail leave the checkpoint as it was", "[campaign]
     CHECK(wrong > 0);
     REQUIRE(sim::set_mutant(""));
     for (std::uint64_t seed = 0; seed < 3; ++seed) CHECK(both_ways(workload, seed));
+}
+
+TEST_CASE("campaign: a checkpoint outlives the workload it was made for", "[campaign]") {
+    const Workload& s8 = *find_workload("S8");
+    const Workload* other = nullptr;
+    for (const Workload* workload : all_workloads())
+        if (workload->prepare != nullptr && workload != &s8) other = workload;
+    REQUIRE(other != nullptr);
+
+    std::vector<std::unique_ptr<Workload>> gone;
+    const auto run_a_copy = [&](Workload workload) {
+        workload.name = "a copy";
+        const auto& copy = gone.emplace_back(std::make_unique<Workload>(std::move(workload)));
+        const Verdict verdict = run_once(*copy, 3, schedule_of(3));
+        copy->run = nullptr;  // whoever still looks at it does not get far
+        CHECK(verdict.failure == "");
+        return verdict;
+    };
+    const Verdict first = run_a_copy(s8);
+    CHECK(first.digest == run_once(s8, 3, schedule_of(3)).digest);
+    CHECK(first.end.empty());
+    Workload compared = s8;
+    compared.compared = true;
+    const Verdict second = run_a_copy(compared);
+    CHECK(second.digest == first.digest);
+    CHECK_FALSE(second.end.empty());
+
+    CHECK(run_a_copy(*other).digest == run_once(*other, 3, schedule_of(3)).digest);
+    CHECK(run_a_copy(s8).digest == first.digest);
+}
+
+TEST_CASE("campaign: a trial outlives the workload it is of", "[campaign]") {
+    auto workload = std::make_unique<Workload>(*find_workload("S8"));
+    const sim::explore::Trial trial = trial_of(*workload);
+    workload->run = [](Rig&, sim::Co&) { Rig::fail("a workload that is gone"); };
+    workload.reset();
+    CHECK_FALSE(trial({.seed = 1, .schedule = sim::fifo_schedule()}).failed);
 }
 
 TEST_CASE("campaign: without its checks a run takes the same way", "[campaign]") {

@@ -15,7 +15,7 @@ sim::explore::Measured measured(const HuntOptions& options, const Workload& work
 }  // namespace
 
 sim::explore::Trial trial_of(const Workload& workload) {
-    return [&workload](sim::explore::Attempt attempt) {
+    return [workload](sim::explore::Attempt attempt) {
         Verdict verdict = run_once(workload, attempt.seed, std::move(attempt.schedule));
         return sim::explore::Verdict{.failed = !verdict.right(),
                                      .signature = signature_of(verdict.failure),

@@ -5,7 +5,6 @@
 // Method:  every workload and small world in random orders, the seed printed, some neighbours of
 //          each swapped; the orders of small worlds in full, within bounds.
 #include <algorithm>
-#include <deque>
 #include <set>
 
 #include "hwmodels/campaign/hunt.hpp"
@@ -18,11 +17,8 @@
 namespace hwmodels::campaign {
 namespace {
 
-// The workload, but its runs give their ends. It lives on: what it prepares is kept for later runs.
-const Workload& compared(const Workload& original) {
-    static std::deque<Workload> all;
-    Workload& workload = all.emplace_back(original);
-    workload.name += ", compared";
+// The workload, but its runs give their ends.
+Workload compared(Workload workload) {
     workload.compared = true;
     return workload;
 }

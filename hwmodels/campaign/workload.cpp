@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <tuple>
 
 #include "sim/arena.hpp"
 #include "sim/check.hpp"
@@ -59,10 +60,10 @@ void run(const Workload& workload, Rig& rig, std::uint64_t seed,
     if (workload.compared) verdict.end = rig.end();
 }
 
-// A workload's world after its preparation, in an arena of its own.
+// The world of workloads that begin alike after their preparation, in an arena of its own.
 class Prepared {
 public:
-    Prepared(const Workload& workload, Checks checks) : workload_(workload) {
+    Prepared(const Workload& workload, Checks checks) {
         {
             const sim::Arena::Use use(arena_);
             rig_ = new Rig(rig_options(workload, checks));
@@ -80,12 +81,13 @@ public:
         if (checkpoint_) checkpoint_->drop_world();
     }
 
-    Verdict run(std::uint64_t seed, std::unique_ptr<sim::Schedule> schedule, Record record) {
+    Verdict run(const Workload& workload, std::uint64_t seed,
+                std::unique_ptr<sim::Schedule> schedule, Record record) {
         Verdict verdict = prepared_;
         if (!verdict.right()) return verdict;
         {
             const sim::Arena::Use use(arena_);
-            campaign::run(workload_, *rig_, seed, std::move(schedule), record, verdict);
+            campaign::run(workload, *rig_, seed, std::move(schedule), record, verdict);
             schedule = rig_->world.end();
         }
         // What a run makes once for all, in a static object, would be gone now and then missing.
@@ -97,7 +99,6 @@ public:
     }
 
 private:
-    const Workload& workload_;
     sim::Arena arena_;
     Rig* rig_ = nullptr;
     Verdict prepared_;
@@ -106,18 +107,38 @@ private:
     std::uint64_t runs_ = 0;
 };
 
+// What a preparation depends on. Not the workload itself, which may be gone by the next run.
+struct Beginning {
+    void (*prepare)(Rig&, sim::Co&);
+    blocklayer::LayerLimits limits;
+    sim::WriteCache cache;
+    Checks checks;
+    std::string mutant;  // the one that is on
+
+    bool operator==(const Beginning& other) const {
+        const auto values = [](const blocklayer::LayerLimits& limits) {
+            const auto& [l2, refcounts, slots, chunk, memory] = limits;
+            return std::tuple(l2, refcounts, slots, chunk, memory);
+        };
+        return prepare == other.prepare && values(limits) == values(other.limits) &&
+               cache == other.cache && checks == other.checks && mutant == other.mutant;
+    }
+};
+
+// One is kept for each name, with checks and without.
 Prepared& prepared(const Workload& workload, Checks checks) {
     struct Known {
-        std::string mutant;  // the one that was on
+        Beginning beginning;
         std::unique_ptr<Prepared> prepared;
     };
     static std::map<std::pair<std::string, Checks>, Known> all;
     Known& known = all[{workload.name, checks}];
-    const std::string mutant = sim::current_mutant();
-    if (known.prepared == nullptr || known.mutant != mutant) {
+    Beginning beginning{workload.prepare, workload.limits, workload.cache, checks,
+                        sim::current_mutant()};
+    if (known.prepared == nullptr || !(known.beginning == beginning)) {
         // A run before, so that what is made only once is not made in the arena.
         (void)run_once(workload, 0, sim::fifo_schedule(), Record::no, From::start, checks);
-        known = {mutant, nullptr};
+        known = {std::move(beginning), nullptr};
         known.prepared = std::make_unique<Prepared>(workload, checks);
     }
     return *known.prepared;
@@ -154,7 +175,7 @@ Verdict run_once(const Workload& workload, std::uint64_t seed,
                  Checks checks) {
     const bool in_arena = sim::Arena::supported() && sim::Arena::current() == nullptr;
     if (workload.prepare != nullptr && from == From::checkpoint && in_arena)
-        return prepared(workload, checks).run(seed, std::move(schedule), record);
+        return prepared(workload, checks).run(workload, seed, std::move(schedule), record);
     Verdict verdict;
     std::optional<sim::Arena::Use> use;
     if (in_arena) use.emplace(quick_heap());
