@@ -37,11 +37,17 @@ def run_apart(function) -> tuple[object, str]:
         text = pipe.read()
     _pid, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    said = last_words(os.pread(words, LAST_WORDS_MAX, 0).decode(errors="replace"))
+    said = os.pread(words, LAST_WORDS_MAX, 0).decode(errors="replace")
     os.close(words)
-    if code < 0:
-        return None, f"the process died: {signal.Signals(-code).name}\n{said}"
-    return (json.loads(text), "") if code == 0 else (None, f"the process ended with status {code}")
+    return (json.loads(text), "") if code == 0 else (None, death(code, said))
+
+
+def death(code: int, said: str) -> str:
+    """How a process came to its end before its time: from its exit code as Popen.returncode gives
+    it, and what Python's fault handler wrote of it."""
+    if code >= 0:
+        return f"the process ended with status {code}"
+    return f"the process died: {signal.Signals(-code).name}\n{last_words(said)}"
 
 
 def last_words(text: str) -> str:

@@ -6,15 +6,24 @@ as a snapshot, with the whole world in it. Going back is going on from the last 
 
     this process (commands)  <- socket ->  a process at event 0, one at 100, one at 200 ...
                                            and the one that stands where the user does
+
+A walker that goes is a copy of the one that was told to. So when a run takes its process with it,
+the user still stands where they did, and is told how it ended.
 """
 import contextlib
+import faulthandler
+import mmap
 import multiprocessing.connection
 import os
 import pathlib
 import signal
+import socket
+import struct
 import sys
 import tempfile
 
+from blockstep import apart
+from blockstep.commands import CommandError
 from blockstep.drawing import to_text
 from blockstep.errors import told
 from blockstep.report.capture import Replay
@@ -33,12 +42,43 @@ waiting      who waits for whom         notes        the timeline, and faults so
 quit         leave"""
 
 
+class Progress:
+    """The event that the walker under way is in, and what the fault handler wrote of one that died:
+    for the other side to read."""
+
+    def __init__(self):
+        self._event = mmap.mmap(-1, 8)  # shared with every copy of this process
+        self._words = os.memfd_create("last words")
+
+    def listen(self) -> None:
+        faulthandler.enable(self._words, all_threads=False)
+
+    def enter(self, event: int) -> None:
+        struct.pack_into("q", self._event, 0, event)
+
+    @property
+    def event(self) -> int:
+        return struct.unpack_from("q", self._event)[0]
+
+    def take_words(self) -> str:
+        said = os.pread(self._words, apart.LAST_WORDS_MAX, 0).decode(errors="replace")
+        os.ftruncate(self._words, 0)
+        os.lseek(self._words, 0, os.SEEK_SET)
+        return said
+
+    def close(self) -> None:
+        self._event.close()
+        os.close(self._words)
+
+
 class Walker:
     """A process that stands at one event of the run, and serves the one with the commands."""
 
-    def __init__(self, scenario, record: str, address: str, spacing: int):
+    def __init__(self, scenario, record: str, address: str, spacing: int, progress: Progress):
         from _blockstep import replay_schedule
-        self.address, self.spacing = address, spacing
+        self.address, self.spacing, self.progress = address, spacing, progress
+        self.sent_out = []  # those of its copies that may still be there
+        self.connection = self._connect("sent out", os.getpid())
         replay = Replay(scenario, record)
         self.world = World(**replay.options() | {
             "schedule": replay_schedule(record, replay.seed), "record_trace": True})
@@ -49,31 +89,51 @@ class Walker:
     def event(self) -> int:
         return self.world.events_run
 
-    def serve(self, kind: str) -> None:
-        """Says where it stands and does what it is told, until the other side is gone."""
+    def _connect(self, *hello) -> multiprocessing.connection.Connection:
         connection = multiprocessing.connection.Client(self.address)
-        connection.send((kind, self.event, self.ended))
+        connection.send(hello)
+        return connection
+
+    def _become_copy(self, connection=None) -> None:
+        """What belongs to the process this is a copy of is none of its business."""
+        self.sent_out = []
+        self.connection.close()
+        self.connection = connection or self._connect("sent out", os.getpid())
+
+    def serve(self) -> None:
+        """Does what it is told, until the other side is gone."""
         while True:
             try:
-                word, *arguments = connection.recv()
-            except EOFError:
+                word, *arguments = self.connection.recv()
+            except (EOFError, ConnectionResetError):
                 os._exit(0)
             if word == "go":
-                if os.fork() == 0:
-                    connection.close()
+                self.sent_out = [one for one in self.sent_out if _is_running(one)]
+                copy = os.fork()
+                if copy == 0:
+                    self._become_copy()
                     self.go(*arguments)
-                    return self.serve("arrived")
+                    self.connection.send((self.event, self.ended))
+                else:
+                    self.sent_out.append(copy)
+            elif word == "exit code":
+                _pid, status = os.waitpid(self.sent_out.pop(), 0)
+                self.connection.send(os.waitstatus_to_exitcode(status))
             elif word == "leave":
                 os._exit(0)
             else:
-                connection.send(getattr(self, f"show_{word}")(*arguments))
+                self.connection.send(getattr(self, f"show_{word}")(*arguments))
 
     def go(self, target: int, snapshots: set[int]) -> None:
         """Runs to an event, leaving snapshots where there are none yet."""
         while self.event < target and not self.ended:
             if self.event % self.spacing == 0 and self.event not in snapshots:
-                if os.fork() != 0:
-                    self.serve("snapshot")
+                snapshot = self._connect("snapshot", self.event)  # known before this goes on
+                if os.fork() == 0:
+                    self._become_copy(snapshot)
+                    return self.serve()
+                snapshot.close()
+            self.progress.enter(self.event + 1)
             self.step()
 
     def step(self) -> None:
@@ -117,6 +177,14 @@ class Walker:
         return "\n".join(lines) or "no note yet"
 
 
+def _is_running(child: int) -> bool:
+    return os.waitpid(child, os.WNOHANG) == (0, 0)
+
+
+class Gone(Exception):
+    """A walker came to its end before its time; the text says how."""
+
+
 class Shell:
     """Where the user stands, and the processes that can take them elsewhere."""
 
@@ -128,58 +196,137 @@ class Shell:
         self.critical = headers.get("critical_step", "")
         self.snapshots = {}  # event: connection
         self.event, self.ended, self.here = 0, "", None
+        self._progress = Progress()
         self._folder = tempfile.TemporaryDirectory(prefix="blockstep-")
         address = str(pathlib.Path(self._folder.name, "walkers"))
-        self._listener = multiprocessing.connection.Listener(address, backlog=64)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(address)
+        self._socket.listen(64)
         self._first = os.fork()
         if self._first == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the ones it leaves
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            status = 1
+            self._socket.close()
             try:
-                Walker(scenario, record, address, self.spacing).serve("snapshot")
-                status = 0
+                self._progress.listen()
+                walker = Walker(scenario, record, address, self.spacing, self._progress)
+                walker.connection.send((0, ""))
+                walker.serve()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # the other side is gone
+            except BaseException:  # whatever it is, it shows on standard error
+                sys.excepthook(*sys.exc_info())
             finally:
-                os._exit(status)
-        self._accept()
-        self.here = self.snapshots[0]
+                os._exit(1)
+        try:
+            self.snapshots[0] = self.here = self._follow(None)
+        except Gone as gone:
+            raise CommandError(f"the run cannot begin: {gone}") from gone
 
-    def _accept(self) -> bool:
-        """Takes in one walker; true if it is the one that was sent out."""
-        connection = self._listener.accept()
-        kind, event, ended = connection.recv()
-        if kind == "snapshot":
-            self.snapshots[event] = connection
-            return False
-        self.event, self.ended, self.here = event, ended, connection
-        return True
+    def _accept(self) -> tuple:
+        """The next walker that makes itself known, and how."""
+        connection = multiprocessing.connection.Connection(self._socket.accept()[0].detach())
+        return connection, *connection.recv()
+
+    def _follow(self, source) -> object:
+        """Waits until the walker that the source sent out has arrived; gives its connection. Raises
+        Gone."""
+        walker, pid = None, 0
+        try:
+            while True:
+                # A source that ends in the meantime sends none; afterwards it is nobody's business.
+                watched = [one for one in (walker or source,) if one is not None]
+                ready = multiprocessing.connection.wait([self._socket, *watched])
+                if self._socket in ready:
+                    connection, kind, number = self._accept()
+                    if kind == "snapshot":
+                        self.snapshots[number] = connection
+                    else:
+                        walker, pid = connection, number
+                elif walker is not None:
+                    self.event, self.ended = walker.recv()
+                    return walker
+                else:
+                    raise Gone(self._lost(source))
+        except (EOFError, OSError) as error:
+            raise Gone(self._how_it_ended(source)) from error
+        except KeyboardInterrupt as interrupt:
+            if not pid:
+                raise
+            os.kill(pid, signal.SIGKILL)
+            self._how_it_ended(source)
+            raise Gone(f"interrupted in event {self._progress.event}") from interrupt
+
+    def _how_it_ended(self, source) -> str:
+        """Of the walker that the source sent out."""
+        where = f"in event {self._progress.event}: "
+        if source is None:
+            code = os.waitstatus_to_exitcode(os.waitpid(self._first, 0)[1])
+        else:
+            try:
+                source.send(("exit code",))
+                code = source.recv()
+            except (EOFError, OSError):
+                return where + self._lost(source)
+        return where + apart.death(code, self._progress.take_words()).rstrip()
+
+    def _lost(self, walker) -> str:
+        """A walker that stood still is gone. If it is the one at the user's place, they stand at a
+        snapshot before it from now on."""
+        self.snapshots = {event: one for event, one in self.snapshots.items() if one is not walker}
+        text = "a process that stood still is gone; somebody killed it"
+        if walker is self.here:
+            before = [event for event in self.snapshots if event <= self.event]
+            if not before:
+                raise CommandError(f"{text}, and there is no other to go on from")
+            self.event, self.ended = max(before), ""
+            self.here = self.snapshots[self.event]
+        return text
 
     def goto(self, target: int) -> None:
+        """Raises Gone: the user stands where they did, or at a snapshot before it."""
         if target == self.event:
             return
         if target > self.event and self.ended:
             return
-        start = max(event for event in self.snapshots if event <= target)
+        before = [event for event in self.snapshots if event <= target]
+        if not before:
+            raise Gone(f"no process is left that stood at event {target} or before")
+        start = max(before)
         leaving = self.here if self.here not in self.snapshots.values() else None
         source = self.here if start <= self.event <= target else self.snapshots[start]
-        source.send(("go", target, set(self.snapshots)))
-        while not self._accept():
-            pass
+        try:
+            source.send(("go", target, set(self.snapshots)))
+        except OSError as error:
+            raise Gone(self._lost(source)) from error
+        self.here = self._follow(source)
         if leaving is not None:
-            leaving.send(("leave",))
+            with contextlib.suppress(OSError):
+                leaving.send(("leave",))
             leaving.close()
 
     def ask(self, *words) -> str:
-        self.here.send(words)
-        return self.here.recv()
+        try:
+            self.here.send(words)
+            return self.here.recv()
+        except (EOFError, OSError) as error:
+            raise Gone(self._lost(self.here)) from error
 
     def close(self) -> None:
         for connection in {self.here, *self.snapshots.values()}:
             with contextlib.suppress(OSError):
                 connection.close()
-        self._listener.close()
-        os.waitpid(self._first, 0)
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._first, 0)
+        self._progress.close()
         self._folder.cleanup()
+
+    def answer(self, line: str) -> str:
+        """Does one command and gives what to print, whatever becomes of the processes."""
+        try:
+            return self.command(line)
+        except Gone as gone:
+            return f"{gone}\nyou stand at event {self.event}: go on from there, back, or quit"
 
     def command(self, line: str) -> str:
         """Does one command and gives what to print."""
@@ -213,7 +360,7 @@ def walk(scenario, record: str) -> int:
     terminal = sys.stdin.isatty()
     shell = Shell(scenario, record)
     try:
-        print(shell.ask("where"), flush=True)
+        print(shell.answer("where"), flush=True)
         while True:
             try:
                 line = input("> " if terminal else "").strip()
@@ -222,6 +369,6 @@ def walk(scenario, record: str) -> int:
             if line in ("quit", "q", "exit"):
                 return 0
             if line:
-                print(shell.command(line), flush=True)
+                print(shell.answer(line), flush=True)
     finally:
         shell.close()
