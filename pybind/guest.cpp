@@ -27,8 +27,11 @@ bool decodes(const PciFunction& function) {
 
 }  // namespace
 
-Guest::Guest(hwmodels::Machine& machine)
-    : machine_(machine), hotplug_(machine), self_(std::make_shared<Guest*>(this)) {
+Guest::Guest(hwmodels::Machine& machine, std::size_t number)
+    : machine_(machine),
+      number_(number),
+      hotplug_(machine),
+      self_(std::make_shared<Guest*>(this)) {
     hotplug_.on_added = [this](int) { noticed_.wake_all(); };
     machine_.layer().add_event_sink([self = self_](const blocklayer::QmpEvent& event) {
         if (*self != nullptr) (*self)->on_event(event);
@@ -43,6 +46,10 @@ Guest::~Guest() {
             disk->lost = true;
             disk->driver.reset();
         }
+}
+
+std::string Guest::name_in_world(const std::string& id) const {
+    return number_ == 0 ? id : fmt::format("{} of machine {}", id, number_ + 1);
 }
 
 void Guest::lose(DrivenDisk& disk) {

@@ -30,7 +30,8 @@ struct DrivenDisk {
 
 class Guest {
 public:
-    explicit Guest(hwmodels::Machine& machine);
+    // number: of the machine in its world, from 0.
+    Guest(hwmodels::Machine& machine, std::size_t number);
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;
     ~Guest();
@@ -48,6 +49,8 @@ public:
                                      std::shared_ptr<hwmodels::guest::ContentOracle> given);
     // Numbers the loads on a device.
     unsigned next_load(const std::string& id) { return loads_[id]++; }
+    // The device's name among those of all machines of the world.
+    std::string name_in_world(const std::string& id) const;
     // The driver lets go of the disk once its requests have ended.
     void close(sim::Co& co, const std::shared_ptr<DrivenDisk>& disk);
     // Suspends until the guest has seen a device that was plugged in. At once when the machine
@@ -65,6 +68,7 @@ private:
     void lose_all();
 
     hwmodels::Machine& machine_;
+    std::size_t number_;
     hwmodels::guest::HotplugHandler hotplug_;
     std::map<std::string, std::shared_ptr<DrivenDisk>> disks_;  // by device id
     std::map<std::string, std::shared_ptr<hwmodels::guest::ContentOracle>> contents_;  // of those

@@ -99,7 +99,7 @@ Future::Result run_load(sim::Co& co, Guest& guest, const std::shared_ptr<DrivenD
         return value_error(std::move(wrong));
     bool over = false;
     if (until != nullptr) options.until = &over;
-    Load load(co.world(), disk->id, guest.next_load(disk->id), options,
+    Load load(co.world(), guest.name_in_world(disk->id), guest.next_load(disk->id), options,
               [&over, disk, until]() -> CheckedDisk* {
                   over = until == nullptr || until->done();
                   return disk->lost ? nullptr : disk->driver.get();

@@ -42,7 +42,8 @@ std::unique_ptr<VmHandle> make_vm(std::shared_ptr<WorldHandle> world, const Stor
     Vm& vm = world->keep(std::make_unique<Vm>(
         world->sim(), store.get(),
         options_of(compat, job_slots, job_chunk_bytes, l2_cache_bytes, refcount_cache_bytes,
-                   memory_may_fail)));
+                   memory_may_fail),
+        world->next_machine()));
     vm.layer.add_event_sink([&vm](const blocklayer::QmpEvent& event) {
         vm.events.push_back(event);
         if (vm.record != nullptr) vm.record->event(event);

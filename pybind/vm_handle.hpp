@@ -19,8 +19,9 @@
 namespace bindings {
 
 struct Vm {
-    Vm(sim::World& world, sim::HostStore& store, blocklayer::LayerOptions options)
-        : layer(world, store, options), guest(hwmodels::Machine::of(layer)) {
+    Vm(sim::World& world, sim::HostStore& store, blocklayer::LayerOptions options,
+       std::size_t number)
+        : layer(world, store, options), guest(hwmodels::Machine::of(layer), number) {
         if (world.trace().recording()) record = std::make_unique<VmRecord>(layer);
     }
 

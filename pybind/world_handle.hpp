@@ -63,6 +63,9 @@ public:
     // Called on the executor's stack after every turn, for as long as the world is open.
     void after_turn(std::function<void()> observer) { observers_.push_back(std::move(observer)); }
 
+    // Numbers its virtual machines.
+    std::size_t next_machine() { return machines_++; }
+
     // Keeps it until the world has closed.
     template <class T>
     T& keep(std::unique_ptr<T> resident) {
@@ -79,6 +82,7 @@ private:
     std::vector<std::function<void()>> observers_;
     std::map<std::uint64_t, std::shared_ptr<Task>> tasks_;  // unfinished, oldest first
     std::uint64_t next_task_ = 0;
+    std::size_t machines_ = 0;
     std::uint64_t turns_ = 0;
     bool open_ = true;
     bool inside_ = false;  // an event is running

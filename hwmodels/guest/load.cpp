@@ -25,10 +25,10 @@ sim::Label operation_label(unsigned number) {
 
 }  // namespace
 
-Load::Load(sim::World& world, const std::string& id, unsigned process, const LoadOptions& options,
-           Disk disk)
+Load::Load(sim::World& world, const std::string& name, unsigned process,
+           const LoadOptions& options, Disk disk)
     : world_(&world),
-      random_(&world.rng("load " + id + ' ' + std::to_string(process))),
+      random_(&world.rng("load " + name + ' ' + std::to_string(process))),
       options_(options),
       disk_(std::move(disk)),
       data_(options.longest) {

@@ -47,8 +47,9 @@ public:
     // The disk as it is now. nullptr: there is none any more, and the load ends.
     using Disk = std::function<CheckedDisk*()>;
 
-    // Its requests come from the world's stream "load <id> <process>".
-    Load(sim::World& world, const std::string& id, unsigned process, const LoadOptions& options,
+    // Its requests come from the world's stream "load <name> <process>"; the name is that of its
+    // disk, and no other's in the world.
+    Load(sim::World& world, const std::string& name, unsigned process, const LoadOptions& options,
          Disk disk);
 
     // errors: that of a request, unless errors are allowed or there is no disk any more.

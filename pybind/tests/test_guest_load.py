@@ -2,7 +2,7 @@
 """Holds:   a guest load does what it is told, by kinds and places; whatever it reads is checked,
          also what Python writes beside it, what another machine finds after a power cut and what
          is there at the end; it ends with its disk; the explorer leaves out its requests and kinds
-         of them; wrong options are named.
+         of them; no machine's loads know of another's; wrong options are named.
 Method:  loads on small images in memory, which lose or change data on purpose.
 """
 import errno
@@ -10,8 +10,8 @@ import json
 
 import pytest
 
-from blockstep import (AssertionFailure, GuestContents, GuestIoError, KiB, MiB, QmpError, World,
-                       ms)
+from blockstep import (AssertionFailure, GuestContents, GuestIoError, KiB, MemoryStore, MiB,
+                       QmpError, World, ms)
 from blockstep.__main__ import main as blockstep
 
 SIZE = 1 * MiB
@@ -68,6 +68,26 @@ def test_is_the_same_each_time(seed):
             world.run(run())
             return world.digest
     assert digest() == digest()
+
+
+def test_what_a_machine_does_is_its_own_affair(seed):
+    """What the second machine's loads write is the same with and without those of the first, and
+    not what the first one's write."""
+    def contents(first_works):
+        with World(seed=seed, schedule="random") as world:
+            async def run():
+                machines = []
+                for store in (world.store, MemoryStore(world)):
+                    store.put("disk", bytes(SIZE))
+                    machines.append(await plugged(world.vm(store)))
+                first, second = machines
+                if first_works:
+                    await first.guest_load("vda", operations=30)
+                await second.guest_load("vda", operations=30)
+                return [vm.store.get("disk") for vm in machines]
+            return world.run(run())
+    (_, alone), (first, second) = contents(False), contents(True)
+    assert second == alone and second != first
 
 
 async def test_whoever_writes_what_it_reads_is_known(machine):
