@@ -44,8 +44,10 @@ def test_scenarios_in_documents_run(block, tmp_path):
 @pytest.mark.parametrize("block", [block for block in BLOCKS
                                    if "def test_" in block.values[0]])
 def test_tests_in_documents_pass(block, pytester):
-    pytester.makepyfile(block)
-    pytester.runpytest_subprocess("-p", "blockstep.pytest_plugin").assert_outcomes(passed=1)
+    path = pytester.makepyfile(block)
+    (pytester.path / "scenarios").symlink_to(source_dir() / "scenarios")
+    pytester.runpytest_subprocess("-p", "blockstep.pytest_plugin", path).assert_outcomes(
+        passed=block.count("def test_"))
 
 
 @pytest.mark.parametrize("page, line", COMMANDS)
