@@ -153,6 +153,47 @@ TEST_CASE("nvme: the deletion of a queue waits for its commands", "[nvme]") {
     CHECK(ended == 20);
 }
 
+// The real program does the same: seven reads, one ended, four under way, two just submitted; all
+// end with success, then the deletion does, and another deletion finds no such queue.
+TEST_CASE("nvme: every command that was submitted is answered before its queue's deletion is",
+          "[nvme]") {
+    for (std::uint64_t turns = 0; turns <= 8; ++turns) {
+        INFO("after " << turns << " turns");
+        NvmeFixture vm;
+        auto& node = vm.memory("disk");
+        REQUIRE(vm.plug("d", "disk") == "ok");
+        vm.machine.resume();
+        auto disk = vm.open("d");
+        const guest::Bounce page(vm.machine, 4 * KiB);
+        int inside = 0, answered = 0;
+        vm.slow_down(node, "read", inside);
+        const auto read = [&](sim::Co& co) {
+            CHECK(disk->submit(co, false,
+                               {.opcode = nvme::read, .name_space = 1, .prp1 = page.address()}) ==
+                  std::uint16_t{nvme::success});
+            ++answered;
+        };
+        for (int i = 0; i < 5; ++i) vm.world.spawn(vm.machine.cpu(), "guest", read);
+        vm.run([&](sim::Co& co) {
+            co.sleep(sim::milliseconds(1));
+            CHECK(inside == 5);
+            for (int i = 0; i < 2; ++i) vm.world.spawn(vm.machine.cpu(), "guest", read);
+            // Their doorbells are rung in the next turn; what comes later finds the queue deleted.
+            co.yield("as many turns", 1 + turns);
+            const nvme::Command deletion{.opcode = nvme::delete_submission_queue, .dw10 = 1};
+            CHECK(disk->submit(co, true, deletion) == std::uint16_t{nvme::success});
+            CHECK(inside == 0);
+            co.sleep(sim::microseconds(1));  // the guest looks at its admin queue first
+            CHECK(answered == 7);
+            CHECK(disk->submit(co, true, deletion) == std::uint16_t{nvme::invalid_queue_id});
+            CHECK(disk->submit(co, true, {.opcode = nvme::delete_completion_queue, .dw10 = 1}) ==
+                  std::uint16_t{nvme::success});
+        });
+        vm.world.run_until_idle();
+        CHECK(vm.memory_of(node).calls.size() == 7);
+    }
+}
+
 TEST_CASE("nvme: commands that were only fetched do nothing after a reset of the machine",
           "[nvme]") {
     NvmeFixture vm;
