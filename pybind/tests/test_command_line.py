@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds:   a wrong command line is answered by one line and status 2, and a test run never counts
-         too few failures: a program that dies, skips or runs nothing is not a success.
+         too few failures: a program that dies, skips or runs nothing is not a success. What is
+         measured of exploring runs.
 Method:  the launcher and the package started as a user would; the counters fed with real output.
 """
 import subprocess
@@ -10,6 +11,7 @@ import xml.etree.ElementTree
 import pytest
 
 from blockstep.commands import source_dir
+from blockstep.commands.bench import exploring_rows
 from blockstep.commands.test import (Count, count_catch, count_ctest, count_junit,
                                      read_report)
 
@@ -43,6 +45,13 @@ def test_launcher_lists_commands():
     done = subprocess.run([source_dir() / "blockstep"], capture_output=True, text=True, check=True)
     commands = done.stdout.split("commands: ")[1].split()
     assert {"bench", "install", "test"} <= set(commands)
+
+
+def test_exploring_is_measured():
+    rows = exploring_rows("explore", schedules=5)
+    assert len(rows) == 2 and all(
+        0 < row["value"] < 5000 and row["unit"] == "runs/CPU-s" for row in rows)
+    assert exploring_rows("virtio") == []
 
 
 @pytest.mark.parametrize("output, ok, count", [

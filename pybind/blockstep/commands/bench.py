@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure: rows of name, value, unit, from our benches and from the real qemu-img beside them.
+"""Measure: rows of name, value, unit, from our benches, from exploring scenarios in Python, and from
+the real programs beside them.
 
 With NAME, only benches whose name contains it. Rates per CPU-second count user and system time of
 the whole program, so another program on the machine changes them less than wall time would.
@@ -8,13 +9,33 @@ import json
 import pathlib
 import resource
 import subprocess
+import sys
 import tempfile
 
 from blockstep import reference_perms
-from blockstep.commands import CommandError, build_dir
+from blockstep.commands import CommandError, build_dir, source_dir
 
 IMAGE_MIB = 64
 REQUESTS = 200_000
+SMALL_SCENARIO = """
+from blockstep import KiB, MiB, qemu_img
+
+async def main(world):
+    vm = world.vm()
+    for name in ("disk", "copy"):
+        qemu_img.create(world.store, name, 4 * MiB)
+        await vm.blockdev_add(name, "qcow2", file={"driver": "file", "filename": name})
+    await vm.device_add("virtio-blk-pci", "vda", drive="disk")
+    await vm.cont()
+    load = vm.guest_load("vda", operations=24, area=64 * KiB)
+    await world.moment("mirror begins")
+    job = await vm.start_job("blockdev-mirror", {
+        "job-id": "m", "device": "disk", "target": "copy", "sync": "full"})
+    await job.ready()
+    await job.complete()
+    await load
+    await vm.guest_verify("vda")
+"""
 
 
 def our_rows(name: str) -> list[dict]:
@@ -58,13 +79,33 @@ def reference_rows(name: str) -> list[dict]:
     return rows
 
 
+def exploring_rows(name: str, schedules: int = 4000) -> list[dict]:
+    """Whole searches, start of the program included, of scenarios that never fail."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        small = pathlib.Path(folder, "small.py")
+        small.write_text(SMALL_SCENARIO)
+        for row, scenario in (
+                ("explore a small Python scenario", small),
+                ("explore jobs_meet_in_any_order.py",
+                 source_dir() / "scenarios/jobs_meet_in_any_order.py")):
+            if name not in row:
+                continue
+            seconds = cpu_seconds_of([
+                sys.executable, "-P", "-m", "blockstep", "explore", scenario, "--out", folder,
+                "--schedules", str(schedules)])
+            rows.append({"name": row, "value": schedules / seconds, "unit": "runs/CPU-s"})
+    return rows
+
+
 def add_arguments(parser) -> None:
     parser.add_argument("name", nargs="?", default="", metavar="NAME")
     parser.add_argument("--json", action="store_true", help="print one JSON array of rows")
 
 
 def run(args) -> int:
-    rows = our_rows(args.name) + reference_rows(args.name) + reference_perms.rows(args.name)
+    rows = (our_rows(args.name) + exploring_rows(args.name) + reference_rows(args.name)
+            + reference_perms.rows(args.name))
     if not rows:
         raise CommandError(f"no bench has '{args.name}' in its name")
     if args.json:
