@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Holds:   whatever a disk's command has come to, when the machine stops nothing goes on below until
-//          it runs again, and then the command ends, once, having been done once; when the machine
-//          or the device is reset the command ends once at most, nothing of it goes on afterwards,
-//          and the next driver or command finds a device that works.
-// Method:  one command on each model, and the machine's stop or reset, or the device's, after every
-//          number of turns from before the doorbell to the middle of its I/O.
+// Holds:   whatever a disk's command has come to, when the machine stops nothing goes on below
+//          until it runs again; then the command ends, once, and was done once. When the machine or
+//          the device is reset, or the device taken out, the command ends once, nothing of it goes
+//          on afterwards, and the next driver or command finds a device that works.
+// Method:  one command on each model, and what ends it after every number of turns from before the
+//          doorbell to the middle of its I/O.
 #include <algorithm>
-
 #include "hwmodels/ata/ahci.hpp"
+
 #include "hwmodels/guest/ahci.hpp"
 #include "hwmodels/guest/ide.hpp"
 #include "hwmodels/guest/nvme.hpp"
@@ -37,12 +37,11 @@ struct DiskFixture : MachineFixture {
         memory("spare", 64 * KiB);
         const auto cold = [&](const char* bus) {
             run([&](sim::Co& co) {
-                REQUIRE(machine.add_device(co,
-                                           Value::dict({{"driver", "ide-hd"},
-                                                        {"id", "d"},
-                                                        {"drive", "disk"},
-                                                        {"bus", bus}}),
-                                           Plug::cold));
+                REQUIRE(machine.add_device(
+                    co,
+                    Value::dict(
+                        {{"driver", "ide-hd"}, {"id", "d"}, {"drive", "disk"}, {"bus", bus}}),
+                    Plug::cold));
             });
         };
         if (model == "ide") cold("ide.0");
@@ -101,8 +100,7 @@ struct DiskFixture : MachineFixture {
     int ended = 0, inside = 0;
 };
 
-constexpr std::string_view models[] = {"ide", "ich9-ahci", "nvme", "virtio-scsi-pci",
-                                       "lsi53c895a"};
+constexpr std::string_view models[] = {"ide", "ich9-ahci", "nvme", "virtio-scsi-pci", "lsi53c895a"};
 
 // body(vm, co) after every number of turns; it gives whether the command was in its I/O by then.
 template <class Body>
@@ -163,15 +161,13 @@ void reset_device(std::string_view model, DiskFixture& vm, sim::Co& co) {
     if (model == "ich9-ahci") REQUIRE(guest::AhciPort::of(vm.machine, drive)->reset(co));
     if (model == "nvme") REQUIRE(dynamic_cast<guest::NvmeDisk&>(*vm.disk).reset(co));
     if (model == "virtio-scsi-pci") {
-        auto adapter = guest::VirtioScsi::adapter_at(co, vm.machine,
-                                                     guest::pci_function_of(drive)->devfn);
+        auto adapter =
+            guest::VirtioScsi::adapter_at(co, vm.machine, guest::pci_function_of(drive)->devfn);
         REQUIRE(adapter.has_value());
         REQUIRE((*adapter)->reset(co));
     }
     if (model == "lsi53c895a")  // ends its command at once; the next one waits for its I/O
-        REQUIRE(dynamic_cast<ScsiGuestDisk&>(*vm.disk)
-                    .path()
-                    .reset(co, guest::ScsiReset::adapter));
+        REQUIRE(dynamic_cast<ScsiGuestDisk&>(*vm.disk).path().reset(co, guest::ScsiReset::adapter));
     else
         CHECK(vm.inside == 0);
     // One that the driver had yet to send goes its way now; a canceled one must not come after.
@@ -191,9 +187,8 @@ TEST_CASE("reset: nothing of a command goes on after a reset of the machine", "[
 
 TEST_CASE("reset: a device that is reset under its command works afterwards", "[stop_reset]") {
     for (const std::string_view model : models)
-        at_every_moment(model, [model](DiskFixture& vm, sim::Co& co) {
-            reset_device(model, vm, co);
-        });
+        at_every_moment(model,
+                        [model](DiskFixture& vm, sim::Co& co) { reset_device(model, vm, co); });
 }
 
 // The port's start bit is cleared, and set again: what was issued before is forgotten.

@@ -182,6 +182,62 @@ TEST_CASE("ide: a reset under a transfer, and the medium is as the guest wrote i
     vm.run([&](sim::Co& co) { CHECK(disk->write(co, 0, pattern(4 * KiB, 3))); });
 }
 
+// The real program lets the write to the register wait for the transfer: afterwards the drive is
+// ready, the interrupt is there, the bus master is not active and the memory is filled. Here such a
+// write takes no time, and the bus master is active for as long.
+TEST_CASE("ide: a bus master that is stopped is active until its transfer has ended", "[ide]") {
+    IdeFixture vm;
+    auto& node = vm.memory("disk", 1024 * KiB);
+    vm.memory_of(node).bytes[0] = std::byte{7};
+    REQUIRE(vm.cold("ide-hd", "d", "disk", Value::dict({{"bus", "ide.0"}})) == "ok");
+    vm.machine.resume();
+    auto disk = vm.open("d");  // sets the bus master up
+    vm.world.run_until_idle();
+    const guest::Bounce memory(vm.machine, 1 * KiB);
+    store(memory.bytes() + 512, static_cast<std::uint32_t>(memory.address()));
+    store(memory.bytes() + 516, piix::prd_last | 512U);
+    int inside = 0;
+    vm.slow_down(node, "read", inside);
+    PciFunction& ide = *vm.machine.pci().at(1 << 3 | 1);
+    const auto bus_master = [&](std::uint32_t reg) {
+        return ide.bar_read(piix::bus_master_bar, reg, 1);
+    };
+    const auto begin = [&] {
+        ide.bar_write(piix::bus_master_bar, piix::bm_table, 4, memory.address() + 512);
+        ide.bar_write(piix::bus_master_bar, piix::bm_status, 1, piix::bm_interrupt);
+        vm.out(0x1f6, 0xe0);
+        vm.out(0x3f6, ata::control_no_interrupt);  // the driver would take it back
+        vm.out(0x1f2, 1);
+        for (const std::uint32_t port : {0x1f3, 0x1f4, 0x1f5}) vm.out(port, 0);
+        vm.out(0x1f7, ata::read_dma);
+    };
+    const std::uint32_t start = piix::bm_start | piix::bm_to_memory;
+    begin();
+    vm.run([&](sim::Co& co) {
+        co.sleep(sim::microseconds(10));
+        CHECK(bus_master(piix::bm_status) == 0);  // it waits to be started
+        ide.bar_write(piix::bus_master_bar, piix::bm_command, 1, start);
+        co.sleep(sim::milliseconds(1));
+        REQUIRE(inside == 1);
+        ide.bar_write(piix::bus_master_bar, piix::bm_command, 1, 0);
+        CHECK((bus_master(piix::bm_status) & piix::bm_active) != 0);
+        CHECK(memory.bytes()[0] == std::byte{0});
+        co.sleep(sim::milliseconds(20));
+        CHECK(bus_master(piix::bm_status) == piix::bm_interrupt);
+        CHECK(vm.in(0x3f6) == 0x50);
+        CHECK(memory.bytes()[0] == std::byte{7});
+    });
+    begin();
+    vm.run([&](sim::Co& co) {  // stopped before it begins: not active, and it waits
+        ide.bar_write(piix::bus_master_bar, piix::bm_command, 1, start);
+        ide.bar_write(piix::bus_master_bar, piix::bm_command, 1, 0);
+        CHECK(bus_master(piix::bm_status) == 0);
+        co.sleep(sim::milliseconds(20));
+        CHECK((inside == 0 && (vm.in(0x3f6) & ata::status_busy) != 0));
+        REQUIRE(IdeChannel::of(vm.machine, 0)->reset(co));
+    });
+}
+
 TEST_CASE("ahci: data takes the whole way, and a port reset under a transfer harms nothing",
           "[ahci][seeded]") {
     IdeFixture vm;

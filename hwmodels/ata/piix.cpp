@@ -69,7 +69,9 @@ void PiixIde::cancelled(AtaDrive& drive) {
 
 void PiixIde::command_ended(AtaDrive& drive) {
     Channel& channel = channels_[index_of(drive)];
-    if (channel.table_ended) channel.status &= static_cast<std::uint8_t>(~bm_active);
+    channel.transferring = false;
+    if (channel.table_ended || (channel.command & bm_start) == 0)
+        channel.status &= static_cast<std::uint8_t>(~bm_active);
 }
 
 void PiixIde::reset_ended(AtaDrive& drive) {
@@ -83,9 +85,13 @@ void PiixIde::reset_ended(AtaDrive& drive) {
 bool PiixIde::map(sim::Co& co, AtaDrive& drive, std::uint64_t bytes,
                   std::vector<sim::IoVec>& list) {
     Channel& channel = channels_[index_of(drive)];
+    channel.transferring = false;
+    if ((channel.command & bm_start) == 0)
+        channel.status &= static_cast<std::uint8_t>(~bm_active);
     while (drive.alive() && (channel.command & bm_start) == 0) channel.started.wait(co);
     list.clear();
     if (!drive.alive()) return false;
+    channel.transferring = true;
     while (bytes > 0 && !channel.table_ended) {
         std::uint32_t address = 0, count = 0;
         if (!machine_.memory().read(channel.entry, address) ||
@@ -206,7 +212,9 @@ void PiixIde::bar_write(std::uint32_t bar, std::uint64_t offset, std::uint32_t s
     case bm_command: {
         const bool starts = (byte & ~channel.command & bm_start) != 0;
         channel.command = byte & (bm_start | bm_to_memory);
-        if ((byte & bm_start) == 0) channel.status &= static_cast<std::uint8_t>(~bm_active);
+        // What is under way goes on in the guest's memory, which may have it back afterwards.
+        if ((byte & bm_start) == 0 && !channel.transferring)
+            channel.status &= static_cast<std::uint8_t>(~bm_active);
         if (!starts) return;
         channel.entry = channel.table;
         channel.entry_done = 0;

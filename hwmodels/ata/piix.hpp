@@ -47,6 +47,7 @@ private:
         // Where the transfer is in the table.
         std::uint32_t entry = 0, entry_done = 0;
         bool table_ended = false;
+        bool transferring = false;  // a drive uses memory that the table names
         sim::WaitQueue started{"bus master start"};
     };
     std::uint32_t port_read(std::uint32_t port, std::uint32_t size) override;

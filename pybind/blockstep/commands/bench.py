@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure: rows of name, value, unit, from our benches, from exploring scenarios in Python, and from
-the real programs beside them.
+"""Measure: rows of name, value, unit, from our benches, from exploring scenarios in Python, and
+from the real programs beside them.
 
 With NAME, only benches whose name contains it. Rates per CPU-second count user and system time of
 the whole program, so another program on the machine changes them less than wall time would.
