@@ -280,6 +280,9 @@ class World:
     @property
     def trace(self) -> list:
         """Trace lines, oldest first: all with record_trace, otherwise the last 64."""
+    def turns(self, count: int, label: str = 'turns') -> Future:
+        """A future that is done after so many turns among whatever else is ready; unlike
+        sleep(0), which comes when nothing else is."""
     def waiting_report(self) -> str:
         """Who waits for whom, a line each."""
 

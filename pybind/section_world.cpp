@@ -355,6 +355,18 @@ const Section section("world", {}, [](py::module_& module) {
             },
             "ns"_a, "A future that is done after this many simulated nanoseconds.")
         .def(
+            "turns",
+            [](WorldHandle& w, std::uint64_t count, const std::string& label) {
+                return w.spawn(sim::Label::interned(label),
+                               [count, why = sim::Label::interned(label)](sim::Co& co) {
+                                   co.yield(why, count);
+                                   return [] { return py::none(); };
+                               });
+            },
+            "count"_a, "label"_a = "turns",
+            "A future that is done after so many turns among whatever else is ready; unlike\n"
+            "sleep(0), which comes when nothing else is.")
+        .def(
             "future",
             [](WorldHandle& w, const std::string& label) {
                 w.sim();

@@ -104,8 +104,8 @@ class World(_blockstep.World):
         turns = [0, 1]
         while turns[-1] < at_most:
             turns.append(turns[-1] + turns[-2] if len(turns) > 2 else 2)
-        for _ in range(self.pick([n for n in turns if n <= at_most], name)):
-            await self.sleep(0)
+        if count := self.pick([n for n in turns if n <= at_most], name):
+            await self.turns(count, name)
 
     def note(self, text: str) -> None:
         """A line of the scenario's timeline; part of the digest."""
