@@ -181,6 +181,28 @@ TEST_CASE("stop: a machine that stops finishes what was begun, and goes on with 
     for (const std::string_view model : models) at_every_moment(model, stop_and_go_on);
 }
 
+TEST_CASE("stop: a drained section whose end waits for the command does not hold it up",
+          "[stop_reset]") {
+    DiskFixture vm("nvme");
+    bool ended = false;
+    vm.run([&](sim::Co& co) {
+        auto section = std::make_unique<blocklayer::DrainedSection>(co, vm.node);
+        {
+            const sim::MutexLock command(co, *vm.layer.control_lock());
+            vm.world.spawn(vm.world.main_thread(), "a job completes", [&](sim::Co& inner) {
+                const sim::MutexLock lock(inner, *vm.layer.control_lock());
+                section.reset();
+                ended = true;
+            });
+            vm.machine.stop(co);
+        }
+        while (!ended) co.yield("until the job has completed");
+        CHECK(vm.machine.state() == RunState::paused);
+        vm.machine.resume();
+        vm.check_works(co);
+    });
+}
+
 TEST_CASE("reset: nothing of a command goes on after a reset of the machine", "[stop_reset]") {
     for (const std::string_view model : models) at_every_moment(model, reset_machine);
 }
