@@ -191,6 +191,7 @@ struct DriverSpec {
     Result<Value> (*parse_filename)(std::string_view filename) = nullptr;
     std::vector<std::string> features = {};  // of its options, for clients
     bool named_as_child = false;  // shown with the filename of what is below, whatever that is
+    bool equal_children = false;  // each of its children has the data that it shows
 };
 
 // Whether a filename alone can mean a node of this driver.

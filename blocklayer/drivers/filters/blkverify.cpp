@@ -96,6 +96,7 @@ const DriverRegistration registration({
     .filtered_child = "raw",
     .source = "QAPI BlockdevOptionsBlkverify",
     .called_protocol = true,
+    .equal_children = true,
 });
 
 }  // namespace

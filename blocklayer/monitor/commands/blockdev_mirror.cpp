@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <unordered_set>
+#include <vector>
 
 #include "blocklayer/monitor/job_arguments.hpp"
 #include "blocklayer/jobs/chain.hpp"
@@ -18,12 +20,18 @@ constexpr std::uint64_t granularity_min = 512, granularity_max = 64 * 1024 * 102
 
 // Would nobody see other data than before if the mirror of `source` took this node's place?
 bool can_replace(const Node& source, const Node& replaced) {
-    const Node* node = &source;
-    while (node != &replaced) {
-        if (!node->is_filter() || node->filtered_child() == nullptr) return false;
-        node = &node->filtered_child()->child();
+    std::vector<const Node*> showing{&source};  // nodes known to have the data of the source
+    std::unordered_set<const Node*> met{&source};  // asked only, never walked
+    for (std::size_t at = 0; at < showing.size(); ++at) {
+        const Node& node = *showing[at];
+        if (&node == &replaced) return true;
+        if (!node.is_filter()) continue;
+        for (const Edge* edge : node.children()) {
+            if (edge != node.filtered_child() && !node.spec().equal_children) continue;
+            if (met.insert(&edge->child()).second) showing.push_back(&edge->child());
+        }
     }
-    return true;
+    return false;
 }
 
 Status check_replaces(BlockLayer& layer, const Node& source, const std::string& name) {
