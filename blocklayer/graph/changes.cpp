@@ -55,11 +55,8 @@ Result<Edge*> Graph::attach_child(Node& parent, Node& child, std::string name, R
 
 Status Graph::visit(Node& node) {
     Visitor visitor;
-    Transaction tx;
-    TRY(attach(tx, visitor, node, "root", EdgeClass::root, role_filtered, Claim()));
-    Status status = judge(tx, {&node});
-    tx.abort();
-    return status;
+    detach(*TRY(attach_root(visitor, node, "root", EdgeClass::root, Claim())));
+    return {};
 }
 
 void Graph::detach(Edge& edge) {

@@ -39,7 +39,7 @@ public:
     // A node's edge; its first permissions come from the parent's present users.
     Result<Edge*> attach_child(Node& parent, Node& child, std::string name, RoleSet role);
     void detach(Edge& edge);  // cannot fail; the edge is gone afterwards
-    // What somebody would be told who came to the node, wants nothing of it and shares everything.
+    // Somebody comes to the node, who wants nothing of it and shares everything, and goes again.
     Status visit(Node& node);
     // Changes what a root or job edge wants. Loosening never fails.
     Status set_claim(Edge& edge, Claim claim);
