@@ -318,7 +318,7 @@ Status Reopen::Queue::prepare(sim::Co& co, Transaction& tx) {
     std::vector<Node*> touched;
     for (Entry& entry : entries) {
         TRY(prepare_entry(co, tx, entry, touched));
-        touched.insert(touched.begin(), entry.node.get());
+        touched.push_back(entry.node.get());
     }
     return layer.graph().refresh(tx, touched, [this](const Node& node) {
         const Entry* entry = find(node);
