@@ -11,6 +11,20 @@
 #include "sim/check.hpp"
 
 namespace blocklayer {
+namespace {
+
+// The last ones of a node that closes, and its driver's.
+void finish_requests(sim::Co& co, Node& node) {
+    Drain::begin(co, node);
+    if (node.in_flight() > 0)
+        throw sim::AssertionFailure(
+            fmt::format("node '{}' is closed under its requests", node.name()));
+    if (node.writable()) (void)RequestLayer::flush(co, node);  // nobody is left to hear of it
+    node.driver().close(co);
+    Drain::end(node);
+}
+
+}  // namespace
 
 BlockLayer::BlockLayer(sim::World& world, sim::HostStore& store, LayerOptions options)
     : world_(world),
@@ -122,17 +136,11 @@ void BlockLayer::reap(sim::Co& co) {
 void BlockLayer::close_node(sim::Co& co, std::unique_ptr<Node> node) {
     INVARIANT(node->parents().empty() && node->references_ == 0);
     ++node->references_;  // not to be queued again by what happens here
-    if (node->opened_) {
-        Drain::begin(co, *node);
-        if (node->in_flight() > 0) {
-            const std::string name = node->name();
-            nodes_.push_back(std::move(node));  // what is under way still refers to it
-            throw sim::AssertionFailure(
-                fmt::format("node '{}' is closed under its requests", name));
-        }
-        if (node->writable()) (void)RequestLayer::flush(co, *node);  // nobody is left to hear of it
-        node->driver().close(co);
-        Drain::end(*node);
+    try {
+        if (node->opened_) finish_requests(co, *node);
+    } catch (...) {
+        nodes_.push_back(std::move(node));  // edges and what is under way still refer to it
+        throw;
     }
     const std::vector<Edge*> children = node->children();
     for (Edge* edge : children) graph_.detach(*edge);

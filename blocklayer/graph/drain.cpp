@@ -87,12 +87,15 @@ void Drain::check_sections(const Node& node, std::uint64_t fiber, const char* wh
     };
     for (const OpenSection& section : node.layer().drained_sections_) {
         if (!section.complete || section.fiber == fiber || !covers(section)) continue;
-        // A command may drain once more what a job keeps drained, and flushes it then.
+        // A command may drain once more what a job keeps drained, and flushes it then; a node that
+        // is closed flushes what is below it.
+        const auto flushes = [&](const OpenSection& own) {
+            return own.complete && own.fiber == fiber &&
+                   (covers(own) || (own.node->parents().empty() &&
+                                    node.layer().graph().reaches(*own.node, node)));
+        };
         const auto& sections = node.layer().drained_sections_;
-        if (std::any_of(sections.begin(), sections.end(), [&](const OpenSection& own) {
-                return own.complete && own.fiber == fiber && covers(own);
-            }))
-            return;
+        if (std::any_of(sections.begin(), sections.end(), flushes)) return;
         throw sim::AssertionFailure(
             fmt::format("a request {} on node '{}' although node '{}' is drained", what,
                         node.name(), section.node->name()));
