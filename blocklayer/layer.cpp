@@ -80,6 +80,9 @@ void BlockLayer::refresh_limits(Node& node) {
         const RoleSet role = edge->role();
         if (!role.has(Role::data) && !role.has(Role::filtered) && !role.has(Role::cow)) continue;
         const Limits& below = edge->child().limits();
+        // Filters hand this on, and so have no more to offer than what is below.
+        if (role.has(Role::filtered))
+            limits.zeroes_may_unmap = limits.zeroes_may_unmap && below.zeroes_may_unmap;
         limits.opt_transfer = std::max(limits.opt_transfer, below.opt_transfer);
         if (below.max_transfer != 0)
             limits.max_transfer = limits.max_transfer == 0

@@ -101,7 +101,7 @@ struct Reopen::Queue {
 
     void add(Node& node, const Value& options, Reset reset, const NodeFlags& defaults);
     void add_follower(const Entry& parent, Node& child, RoleSet role);
-    void forget_followed(const Node& node);
+    void forget_followed(const Node& child);
     Status apply(sim::Co& co);
 
     explicit Queue(BlockLayer& in_layer) : layer(in_layer) {}
@@ -138,29 +138,34 @@ void Reopen::Queue::add(Node& node, const Value& given_options, Reset reset,
     entry->options = options;
     entry->reset = reset;
     entry->inherited = false;
-    if (again) forget_followed(node);
 
+    const auto follows = [&](const Edge* edge) {
+        const Value* given = options.find(edge->name());
+        return edge->child().inherits_from_ == node.id_ &&
+               (given == nullptr || *given == Value(edge->child().name()));
+    };
+    if (again)
+        for (const Edge* edge : node.children())
+            if (follows(edge)) forget_followed(edge->child());
     for (const Edge* edge : node.children()) {
         Node& child = edge->child();
-        if (child.inherits_from_ != node.id_) continue;
         const Value* given = options.find(edge->name());
-        if (given != nullptr && given->is_dict())
-            add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()));
-        else if (given == nullptr || *given == Value(child.name()))
+        if (follows(edge))
             add_follower(*entry, child, edge->role());
+        else if (child.inherits_from_ == node.id_ && given->is_dict())
+            add(child, *given, Reset::yes, inherited_flags(entry->flags, edge->role()));
     }
 }
 
-// What inline children took over from the node as it came before.
-void Reopen::Queue::forget_followed(const Node& node) {
-    for (const Edge* edge : node.children()) {
-        const Node& child = edge->child();
-        Entry* entry = find(child);
-        if (child.inherits_from_ != node.id_ || entry == nullptr || !entry->inherited) continue;
-        entry->flags = child.flags_;
-        entry->options = Value::dict();
-        forget_followed(child);
-    }
+// What a child took over from its parent as that came before. It keeps that if the parent is to
+// leave it.
+void Reopen::Queue::forget_followed(const Node& child) {
+    Entry* entry = find(child);
+    if (entry == nullptr || !entry->inherited) return;
+    entry->flags = child.flags_;
+    entry->options = Value::dict();
+    for (const Edge* edge : child.children())
+        if (edge->child().inherits_from_ == child.id_) forget_followed(edge->child());
 }
 
 // An inline child takes over what the parent's options name, unless it has an option of its own

@@ -116,8 +116,11 @@ public:
     DriverInfo info() override { return file_->child().driver().info().handed_on(); }
 
     Limits limits() const override {
-        return {.supports_fua = true, .zeroes_may_unmap = true, .zeroes_supports_fua = true,
-                .zeroes_no_fallback = true, .truncate_zeroes = true};
+        return {.supports_fua = true,
+                .zeroes_may_unmap = file_->child().limits().zeroes_may_unmap,
+                .zeroes_supports_fua = true,
+                .zeroes_no_fallback = true,
+                .truncate_zeroes = true};
     }
 
     // A window passes writes on; it makes none of its own, so it needs no more than its users.
