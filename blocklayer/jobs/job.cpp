@@ -100,11 +100,6 @@ bool Job::is_completed() const {
 
 bool Job::busy(const Edge&) const { return !fiber_ended_ && (busy_ || has_requests()); }
 
-void Job::advance_progress(std::uint64_t bytes) {
-    progress_done_ += bytes;
-    progress_left_ -= std::min(progress_left_, bytes);
-}
-
 // ---- suspending ---------------------------------------------------------------------------------
 
 void Job::suspend(sim::Co& co) {

@@ -95,7 +95,7 @@ public:
     bool fiber_ended() const { return fiber_ended_; }
     const Status& result() const { return result_; }
     std::uint64_t progress_done() const { return progress_done_; }
-    std::uint64_t progress_total() const { return progress_done_ + progress_left_; }
+    std::uint64_t progress_total() const { return progress_total_; }
     virtual BlockJob* as_block_job() { return nullptr; }
 
     // ---- verbs: refused where the status does not allow them ---------------------------------
@@ -158,9 +158,10 @@ protected:
     // Suspends until entered; then a pause point.
     void idle(sim::Co& co);
     void set_ready();  // and a pause point's status from now on is standby
-    void set_progress_left(std::uint64_t bytes) { progress_left_ = bytes; }
-    void add_progress_left(std::uint64_t bytes) { progress_left_ += bytes; }
-    void advance_progress(std::uint64_t bytes);
+    void set_progress_left(std::uint64_t bytes) { progress_total_ = progress_done_ + bytes; }
+    void add_progress_left(std::uint64_t bytes) { progress_total_ += bytes; }
+    // What was there in the end may be more than what was foreseen.
+    void advance_progress(std::uint64_t bytes) { progress_done_ += bytes; }
     // Pauses it as the user would.
     void pause_for_user();
     bool asleep() const { return timer_.armed(); }
@@ -195,7 +196,7 @@ private:
     bool cancelled_ = false;        // asked to end
     bool force_cancelled_ = false;  // without a result
     Status result_;
-    std::uint64_t progress_done_ = 0, progress_left_ = 0;
+    std::uint64_t progress_done_ = 0, progress_total_ = 0;
     sim::WaitQueue entered_{"job to be entered"};
     sim::WaitQueue fiber_over_{"job to end its work"};
     sim::WaitQueue concluded_{"job to conclude"};

@@ -121,7 +121,7 @@ Status Stream::run(sim::Co& co) {
     if (without_filters(overlay_.get()) == bottom_.get()) return {};  // nothing is between
     const std::uint64_t length = reader_->length();
     set_progress_left(length);
-    std::vector<std::byte> bytes(std::min(step_bytes, length));  // nobody looks at what is read
+    std::vector<std::byte> bytes(step_bytes);  // nobody looks at what is read
     sim::Duration delay;
     std::optional<Errno> ignored;
     for (std::uint64_t offset = 0; offset < length;) {
@@ -129,8 +129,12 @@ Status Stream::run(sim::Co& co) {
         if (is_cancelled()) return {};
         delay = {};
         bool copy = false;
-        std::uint64_t part = std::min(step_bytes, length - offset);
-        const IoResult<std::uint64_t> found = next_part(co, offset, part, copy);
+        // A filter above the image may not know how long that is by now.
+        const std::uint64_t end = without_filters(overlay_.get())->length();
+        const bool past_end = offset >= end;
+        std::uint64_t part = past_end ? length - offset : std::min(step_bytes, end - offset);
+        const IoResult<std::uint64_t> found =
+            past_end ? IoResult<std::uint64_t>(part) : next_part(co, offset, part, copy);
         IoStatus status;
         if (found)
             part = *found;

@@ -67,12 +67,11 @@ Status RequestLayer::truncate(sim::Co& co, Node& node, std::uint64_t size, bool 
     const IoResult<std::uint64_t> length = node.driver().length(co);
     if (!length) return with_errno("Could not refresh total sector count", length.error());
     set_length(node, *length);
-    // A longer backing file must not show through in what was added.
+    // A longer backing file must not show through in what was added, which is zeroed as a whole.
     const Edge* backing = node.cow_child();
     if (size > old && backing != nullptr && backing->child().length() > old &&
         !sim::mutant<"resize: a longer backing file shows through">()) {
-        const std::uint64_t end = std::min(backing->child().length(), node.length());
-        const IoStatus zeroed = zero_blocks(co, node, old, end - old, {});
+        const IoStatus zeroed = zero_blocks(co, node, old, node.length() - old, {});
         if (!zeroed) return with_errno("Failed to zero out new area", zeroed.error());
     }
     return {};
