@@ -248,19 +248,22 @@ Status Reopen::Queue::check_resets(const Entry& entry) const {
     const Node& node = *entry.node;
     Value said = node.options();
     if (node.flags().force_share_given) said.set("force-share", node.flags().force_share);
-    for (const Value::Member* member : wire_order(said)) {
-        const auto& [name, value] = *member;
+    Value before = Value::dict(), after = Value::dict();  // parts by their full names
+    const auto add = [](Value& all, const std::string& name, const Value& value) {
+        const Value parts = flattened(name, value);
+        for (const auto& [part, what] : parts.members()) all.set(part, what);
+    };
+    for (const auto& [name, value] : said.members()) {
         if (name == "node-name" || is_flag_option(name)) continue;
         if (name == "backing" || node.child(name) != nullptr) continue;
         if (can_change(node, name)) continue;
-        const Value* given = entry.options.find(name);
-        const Value after = given != nullptr ? flattened(name, *given) : Value::dict();
-        const Value before = flattened(name, value);
-        for (const auto& [part, was] : before.members())
-            if (!after.has(part))
-                return failure(
-                    fmt::format("Option '{}' cannot be reset to its default value", part));
+        add(before, name, value);
+        if (const Value* given = entry.options.find(name)) add(after, name, *given);
     }
+    for (const Value::Member* part : wire_order(before))
+        if (!after.has(part->first))
+            return failure(
+                fmt::format("Option '{}' cannot be reset to its default value", part->first));
     return {};
 }
 
