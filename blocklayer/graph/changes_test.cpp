@@ -32,22 +32,27 @@ TEST_CASE("changes: a node cannot stand on itself", "[graph][changes]") {
     CHECK(!graph.reaches(a, c));
 }
 
-TEST_CASE("changes: a visitor is told what stands in the way, and leaves nothing",
+TEST_CASE("changes: a visitor is told what stands in the way, or settles what is overdue",
           "[graph][changes]") {
     GraphFixture f;
-    Node& n = f.memory("n");
+    Node& host = f.memory("host");
+    Node& calm = f.filter("calm", host);
     Graph& graph = f.layer.graph();
-    Node& calm = f.filter("calm", n);
     const std::string before = graph.dump_whole();
     CHECK(graph.visit(calm));
     CHECK(graph.dump_whole() == before);
 
-    f.user(n, "C", "CU", "D");
-    dynamic_cast<testing::FilterDriver&>(calm.driver()).takes = Perm::write;
-    const std::string with_user = graph.dump_whole();
-    CHECK(text_of(graph.visit(calm)) ==
-          conflict("n", "write", "node 'calm'", "file", "block device 'D'", "root"));
-    CHECK(graph.dump_whole() == with_user);
+    BlockBackend& guest = f.user(calm, "CW", "CU", "D");
+    f.memory_of(host).refuse_all = true;
+    f.drop(guest);
+    const std::string overdue = graph.dump_whole();
+    REQUIRE(overdue != before);
+    CHECK(text_of(graph.visit(calm)) == "the host says no");
+    CHECK(graph.dump_whole() == overdue);
+    f.memory_of(host).refuse_all = false;
+    CHECK(graph.visit(calm));
+    CHECK(graph.dump_whole() == before);
+    f.check();
 }
 
 TEST_CASE("changes: replacing a node moves its users", "[graph][changes]") {
