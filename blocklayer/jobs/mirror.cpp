@@ -11,6 +11,7 @@
 #include "blocklayer/jobs/chain.hpp"
 #include "blocklayer/jobs/mirror_top.hpp"
 #include "blocklayer/layer.hpp"
+#include "blocklayer/requests/request.hpp"
 #include "sim/check.hpp"
 #include "sim/mutant.hpp"
 
@@ -54,6 +55,8 @@ Status Mirror::launch(sim::Co& co, Node& source, Node& target, MirrorOptions opt
         job->start();
         return {};
     }
+    // The filter is closed while it still stands on the source, and flushes that.
+    if (source.writable()) (void)RequestLayer::flush(co, source);
     job->remove_filter(co);
     job->drop_bitmap();
     if (added) job->withdraw();
