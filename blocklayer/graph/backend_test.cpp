@@ -176,7 +176,7 @@ TEST_CASE("backend: error policies", "[backend]") {
     CHECK(stopped == 5);
     CHECK(guest.io_state == IoState::failed);  // of the first one that stopped the machine
     REQUIRE(f.events.size() == 15);
-    CHECK(f.events[2].name == "BLOCK_IO_ERROR");
+    CHECK(f.events[2].name == sim::Label("BLOCK_IO_ERROR"));
     CHECK(f.events[2].data ==
           Value::dict({{"device", ""},
                        {"node-name", "n"},

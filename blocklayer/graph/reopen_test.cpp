@@ -14,9 +14,9 @@ using testing::conflict;
 using testing::GraphFixture;
 using testing::perms;
 
-Value options_of(const Node& node, std::initializer_list<Value::Member> changes) {
+Value options_of(const Node& node, std::initializer_list<Value::NewMember> changes) {
     Value options = node.options();
-    for (const auto& [name, value] : changes) options.set(name, value);
+    for (const auto& [name, value] : changes) options.set(std::string(name), value);
     return options;
 }
 

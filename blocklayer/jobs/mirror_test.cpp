@@ -52,7 +52,7 @@ TEST_CASE("mirror: copies, says ready, and puts the target in place", "[jobs][mi
 
 struct Pair {  // a mirror from s to t with a guest on s
     explicit Pair(std::uint64_t bytes = 256 * 1024);
-    std::string start(std::initializer_list<Value::Member> more);
+    std::string start(std::initializer_list<Value::NewMember> more);
     IoStatus write(std::uint64_t at, std::uint64_t length, std::uint8_t value);
 
     JobFixture f;
@@ -69,10 +69,10 @@ Pair::Pair(std::uint64_t bytes)
     f.fill(source, 7);
 }
 
-std::string Pair::start(std::initializer_list<Value::Member> more) {
+std::string Pair::start(std::initializer_list<Value::NewMember> more) {
     Value arguments =
         Value::dict({{"job-id", "j"}, {"device", "s"}, {"target", "t"}, {"sync", "full"}});
-    for (const auto& [name, value] : more) arguments.set(name, value);
+    for (const auto& [name, value] : more) arguments.set(std::string(name), value);
     return f.qmp_error("blockdev-mirror", arguments);
 }
 
@@ -197,7 +197,7 @@ TEST_CASE("mirror: error policies", "[jobs][mirror]") {
         CHECK(pair.f.memory_of(pair.target).bytes == pair.f.memory_of(pair.source).bytes);
     } else {
         CHECK(told.ends_with("aborting COMPLETED concluded null"));
-        CHECK(pair.f.events.back().name == "JOB_STATUS_CHANGE");
+        CHECK(pair.f.events.back().name == sim::Label("JOB_STATUS_CHANGE"));
     }
     pair.f.check();
 }

@@ -19,7 +19,7 @@ Result<Value> run_command(GraphFixture& fixture, std::string_view command, const
 
 }  // namespace
 
-Value JobFixture::qmp(std::string_view command, std::initializer_list<Value::Member> arguments) {
+Value JobFixture::qmp(std::string_view command, std::initializer_list<Value::NewMember> arguments) {
     Result<Value> result = run_command(*this, command, Value::dict(arguments));
     if (!result) FAIL(command << ": " << result.error().text);
     return std::move(*result);

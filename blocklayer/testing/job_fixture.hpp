@@ -14,7 +14,7 @@ public:
     using GraphFixture::GraphFixture;
 
     // The command's reply, which must not be an error.
-    Value qmp(std::string_view command, std::initializer_list<Value::Member> arguments = {});
+    Value qmp(std::string_view command, std::initializer_list<Value::NewMember> arguments = {});
     // Its error's text; "ok" when there is none.
     std::string qmp_error(std::string_view command, Value arguments);
     // Runs until nothing is ready and nothing is due within a second.

@@ -181,7 +181,7 @@ TEST_CASE("qcow2 refcounts: blocks in odd places are damage", "[qcow2]") {
     REQUIRE(image.open() == "");
     CHECK_FALSE(image.write(0, 512, 1));
     REQUIRE(image.events.size() == 1);
-    CHECK(image.events[0].name == "BLOCK_IMAGE_CORRUPTED");
+    CHECK(image.events[0].name == sim::Label("BLOCK_IMAGE_CORRUPTED"));
     CHECK(image.events[0].data.get_string("msg") ==
           "Refblock offset 0x600 unaligned (reftable index: 0)");
 }
