@@ -88,8 +88,10 @@ std::shared_ptr<Future> qmp(VmHandle& handle, const std::string& command,
 py::list events_from(VmHandle& handle, std::size_t first) {
     const auto& events = handle.vm().events;
     py::list list;
-    for (std::size_t i = first; i < events.size(); ++i)
-        list.append(py::make_tuple(events[i].name.name(), to_python(events[i].data), events[i].at.ns));
+    for (std::size_t i = first; i < events.size(); ++i) {
+        const auto& [name, data, at] = events[i];
+        list.append(py::make_tuple(name.name(), to_python(data), at.ns));
+    }
     return list;
 }
 

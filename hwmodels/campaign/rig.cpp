@@ -50,6 +50,7 @@ Rig::Rig(RigOptions options)
       layer(world, store, options.layer),
       checks_(options.checks) {
     machine = &Machine::of(layer);
+    events.reserve(32);
     layer.add_event_sink([this](const blocklayer::QmpEvent& event) {
         check_event(event);
         events.push_back(event);
@@ -204,7 +205,9 @@ void Rig::wait_event(sim::Co& co, sim::Label name, const Value& members, std::si
 
 bool Rig::wait_job(sim::Co& co, const std::string& id, JobStatus status) {
     const JobSeen& job = jobs_[id];
-    const auto had = [&](JobStatus one) { return (job.had >> static_cast<unsigned>(one) & 1) != 0; };
+    const auto had = [&](JobStatus one) {
+        return (job.had >> static_cast<unsigned>(one) & 1) != 0;
+    };
     while (!had(status) && !had(JobStatus::null)) event_came_.wait(co);
     return had(status);
 }

@@ -141,8 +141,8 @@ Status VirtioBlk::check_limits() const {
          std::initializer_list<sim::Label>{"max-discard-sectors", "max-write-zeroes-sectors"}) {
         const std::uint64_t sectors = p.number(name);
         if (sectors == 0 || sectors > sectors_limit)
-            return failure(fmt::format("invalid {} property ({}), must be between 1 and {}", name.name(),
-                                       sectors, sectors_limit));
+            return failure(fmt::format("invalid {} property ({}), must be between 1 and {}",
+                                       name.name(), sectors, sectors_limit));
     }
     return {};
 }
