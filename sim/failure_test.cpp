@@ -102,6 +102,24 @@ TEST_CASE("failure: a broken assertion comes with the last events and closes the
     CHECK_THROWS_AS(world.run([](Co&) {}), AssertionFailure);
 }
 
+TEST_CASE("failure: nothing happens after what failed, in a fiber or in a handler") {
+    const bool in_handler = GENERATE(false, true);
+    World world;
+    bool later = false;
+    const auto fail = [] { throw AssertionFailure("broken"); };
+    const std::string text = failure_of<AssertionFailure>(world, [&](Co& co) {
+        if (in_handler)
+            world.post(world.main_thread(), "fails", fail);
+        else
+            world.spawn(world.main_thread(), "fails", [&](Co&) { fail(); });
+        world.spawn(world.main_thread(), "later", [&](Co&) { later = true; });
+        co.yield("others are ready");
+    });
+    CHECK(has(text, "broken"));
+    CHECK_FALSE(later);
+    CHECK(world.events_run() == 2);
+}
+
 TEST_CASE("failure: other exceptions come out and the world goes on") {
     World world;
     CHECK_THROWS_AS(world.run([](Co&) { throw std::out_of_range("mine"); }), std::out_of_range);

@@ -205,7 +205,7 @@ inline Runnable& World::begin_event() {
 // goes on next, its event begun; nullptr: the executor is to see to it, because there is more to do
 // than to switch.
 Fiber* World::hand_over() {
-    if (done_ == nullptr || watcher_ != nullptr || closing_) return nullptr;
+    if (done_ == nullptr || watcher_ != nullptr || closing_ || failure_) return nullptr;
     try {
         while (!*done_ && !ready_.empty() && events_run_ < event_limit_) {
             Runnable& next = begin_event();
