@@ -145,6 +145,7 @@ private:
     sim::Subject subject_;
     sim::Place place_;
     Value options_;
+    bool options_anew_ = false;  // they are those of a reopen
     std::string filename_;
     std::vector<Edge*> parents_;
     std::vector<Edge*> children_;

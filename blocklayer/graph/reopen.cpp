@@ -249,9 +249,12 @@ Status Reopen::Queue::check_resets(const Entry& entry) const {
     Value said = node.options();
     if (node.flags().force_share_given) said.set("force-share", node.flags().force_share);
     Value before = Value::dict(), after = Value::dict();  // parts by their full names
-    const auto add = [](Value& all, const std::string& name, const Value& value) {
-        const Value parts = flattened(name, value);
-        for (const auto& [part, what] : parts.members()) all.set(part, what);
+    // Parts of a list that share a bucket of the reference's come the other way round once the
+    // options have been copied, as a reopen does.
+    const auto add = [&](Value& all, const std::string& name, const Value& value) {
+        Value::Dict parts = flattened(name, value).members();
+        if (node.options_anew_) std::reverse(parts.begin(), parts.end());
+        for (const auto& [part, what] : parts) all.set(part, what);
     };
     for (const auto& [name, value] : said.members()) {
         if (name == "node-name" || is_flag_option(name)) continue;
@@ -345,6 +348,7 @@ void Reopen::Queue::commit(sim::Co& co, Transaction& tx) {
             if (!options.has("node-name") && node.options_.has("node-name"))
                 options.set("node-name", node.options_.at("node-name"));
             node.options_ = std::move(options);
+            node.options_anew_ = true;
         } else if (!entry.inherited) {
             for (const auto& [name, value] : entry.options.members())
                 node.options_.set(name, value);
