@@ -62,7 +62,8 @@ template <class T>
 using Result = sim::Expected<T, Error>;
 using Status = Result<void>;
 
-inline Unexpected<Error> failure(std::string text, Errno code = Errno::invalid) {
+// Cold, as what leads to it is: see sim::handed_on.
+[[gnu::cold, gnu::noinline]] inline Unexpected<Error> failure(std::string text, Errno code = Errno::invalid) {
     return Unexpected(Error{.text = std::move(text), .code = code});
 }
 

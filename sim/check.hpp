@@ -26,7 +26,7 @@ private:
     std::string text_;
 };
 
-[[noreturn]] void fail_check(const char* kind, const char* condition, const char* file, int line);
+[[noreturn, gnu::cold]] void fail_check(const char* kind, const char* condition, const char* file, int line);
 
 }  // namespace sim
 

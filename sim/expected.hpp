@@ -79,12 +79,19 @@ private:
     std::optional<E> error_;
 };
 
+// The error of one, for a caller to hand on. Cold and by itself, so that what functions do when
+// nothing fails stays close together.
+template <class E>
+[[gnu::cold, gnu::noinline]] Unexpected<E> handed_on(E&& error) {
+    return Unexpected(std::move(error));
+}
+
 }  // namespace sim
 
 // Yields the value, or returns the error from the enclosing function. The only macro that returns.
 #define TRY(...)                                                                  \
     __extension__({                                                               \
         auto&& try_result = (__VA_ARGS__);                                        \
-        if (!try_result) return ::sim::Unexpected(std::move(try_result).error()); \
+        if (!try_result) return ::sim::handed_on(std::move(try_result).error());  \
         *std::move(try_result);                                                   \
     })
