@@ -14,7 +14,10 @@ std::size_t VmRecord::begin(const std::string& name, const blocklayer::Value& ar
 void VmRecord::end(std::size_t command,
                    const blocklayer::Result<blocklayer::Value>& result) {
     commands_[command].end = now();
-    commands_[command].result = result;
+    if (result)
+        commands_[command].result = *result;
+    else
+        commands_[command].result = blocklayer::Unexpected(result.error());
     cause_ = commands_[command].name;
     look_ = true;
 }

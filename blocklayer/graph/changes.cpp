@@ -81,7 +81,7 @@ Status Graph::set_claim(Edge& edge, Claim claim) {
     const bool loosens = old.used.contains(claim.used) && claim.shared.contains(old.shared);
     Transaction tx;
     set_claim(tx, edge, claim);
-    const Status status = finish(tx, judge(tx, {&edge.child()}));
+    Status status = finish(tx, judge(tx, {&edge.child()}));
     if (!status && loosens) return {};
     return status;
 }

@@ -229,7 +229,7 @@ Status Graph::Update::run(std::span<Node* const> starts) {
         graph.on_refusal(all_clashes(starts));
         put_back();
     }
-    return first ? status : first;
+    return first ? std::move(status) : std::move(first);
 }
 
 // All nodes below the start nodes, each before what is below it. Depth first over children as
@@ -287,7 +287,7 @@ Status Graph::Update::first_refusal(std::span<Node* const> starts) {
     if (refused.empty()) return {};
     for (const Node* node : order_of_2_9(starts))
         if (const auto found = refused.find(node->id_); found != refused.end())
-            return found->second;
+            return std::move(found->second);
     return {};
 }
 

@@ -246,7 +246,7 @@ Status launch_active_commit(sim::Co& co, Node& top, Node& base, CommitOptions op
                          .on_target_error = options.on_error,
                          .replaces = {},
                          .filter_node_name = std::move(options.filter_node_name)};
-    const Status status = Mirror::launch(co, top, base, std::move(mirror));
+    Status status = Mirror::launch(co, top, base, std::move(mirror));
     if (!status && was_read_only) (void)Reopen::set_read_only(co, base, true);
     return status;
 }

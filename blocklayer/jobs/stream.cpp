@@ -40,7 +40,7 @@ Status Stream::launch(sim::Co& co, Node& overlay, Node& bottom, Node& last,
         added = true;
         return job->take_nodes();
     };
-    const Status status = make();
+    Status status = make();
     if (status) {
         job->start();
         return {};
@@ -54,7 +54,7 @@ Status Stream::make_writable(sim::Co& co) {
     if (!overlay_->read_only()) return {};
     Graph& graph = layer().graph();
     TRY(graph.freeze_chain(*overlay_, last_.get()));
-    const Status status = Reopen::set_read_only(co, *overlay_, false);
+    Status status = Reopen::set_read_only(co, *overlay_, false);
     graph.unfreeze_chain(*overlay_, last_.get());
     was_read_only_ = status.has_value();
     return status;

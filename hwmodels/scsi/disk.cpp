@@ -83,7 +83,7 @@ Status ScsiDisk::finish_realize(sim::Co& co, ReadOnlyMedium read_only, Resizable
     TRY(drive_.check_sizes());
     if (!is_cd()) TRY(drive_.find_geometry(co));
     TRY(drive_.take_permissions(read_only, resizable));
-    const Status added = scsi_bus().host().unit_added(*this);
+    Status added = scsi_bus().host().unit_added(*this);
     if (!added) {
         drive_.drop();
         return added;

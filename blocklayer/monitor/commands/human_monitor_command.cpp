@@ -93,7 +93,7 @@ Status run_on_node(sim::Co& co, BlockLayer& layer, const std::string& name, std:
         error.text = "Error: " + error.text;
         return Unexpected(std::move(error));
     }
-    const Status status = qemu_io::run_line(co, *backend, line);
+    Status status = qemu_io::run_line(co, *backend, line);
     qemu_io::wait_for_requests(co, *backend);
     return status;
 }
