@@ -50,6 +50,7 @@ Node* BlockLayer::find_node(std::string_view name) const {
 
 std::vector<Node*> BlockLayer::nodes() const {
     std::vector<Node*> nodes;
+    nodes.reserve(nodes_.size());
     for (const auto& node : nodes_)
         if (node->opened_) nodes.push_back(node.get());
     return nodes;
@@ -186,7 +187,8 @@ const std::string* BlockLayer::blocked(const Node& node, std::uint32_t operation
 void BlockLayer::emit_event(sim::Label name, Value data) {
     world_.touch(sim::Place());  // clients may do anything, and see the order of events
     world_.emit(name);
-    const QmpEvent event{name, std::move(data), world_.now()};
+    const auto event =
+        std::make_shared<const QmpEvent>(QmpEvent{name, std::move(data), world_.now()});
     for (const EventSink& sink : sinks_) sink(event);
 }
 

@@ -109,7 +109,8 @@ public:
 
     // ---- events ------------------------------------------------------------------------------
     void emit_event(sim::Label name, Value data = {});
-    using EventSink = std::function<void(const QmpEvent&)>;
+    // An event is made once, however many keep it.
+    using EventSink = std::function<void(const std::shared_ptr<const QmpEvent>&)>;
     void add_event_sink(EventSink sink) { sinks_.push_back(std::move(sink)); }
 
     // The machine above asked to be stopped by a backend (werror=stop); set by the machine.

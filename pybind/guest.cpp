@@ -33,9 +33,10 @@ Guest::Guest(hwmodels::Machine& machine, std::size_t number)
       hotplug_(machine),
       self_(std::make_shared<Guest*>(this)) {
     hotplug_.on_added = [this](int) { noticed_.wake_all(); };
-    machine_.layer().add_event_sink([self = self_](const blocklayer::QmpEvent& event) {
-        if (*self != nullptr) (*self)->on_event(event);
-    });
+    machine_.layer().add_event_sink(
+        [self = self_](const std::shared_ptr<const blocklayer::QmpEvent>& event) {
+            if (*self != nullptr) (*self)->on_event(*event);
+        });
 }
 
 Guest::~Guest() {

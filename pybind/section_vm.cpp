@@ -44,9 +44,9 @@ std::unique_ptr<VmHandle> make_vm(std::shared_ptr<WorldHandle> world, const Stor
         options_of(compat, job_slots, job_chunk_bytes, l2_cache_bytes, refcount_cache_bytes,
                    memory_may_fail),
         world->next_machine()));
-    vm.layer.add_event_sink([&vm](const blocklayer::QmpEvent& event) {
-        vm.events.push_back(event);
-        if (vm.record != nullptr) vm.record->event(event);
+    vm.layer.add_event_sink([&vm](const std::shared_ptr<const blocklayer::QmpEvent>& event) {
+        vm.events.push_back(*event);
+        if (vm.record != nullptr) vm.record->event(*event);
         if (const auto waiting = std::exchange(vm.event_arrived, nullptr))
             waiting->complete([] { return py::none(); });
     });

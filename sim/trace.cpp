@@ -17,6 +17,10 @@ Subject Trace::subject(std::string_view name) {
     return {index};
 }
 
+void Trace::keep(const TraceEvent& event) { events_.push_back(event); }
+
+void Trace::keep(const TraceStep& step) { steps_.push_back(step); }
+
 std::vector<TraceEvent> Trace::last(std::size_t n) const {
     const std::size_t kept = std::min<std::uint64_t>({n, count_, ring_.size()});
     std::vector<TraceEvent> events;

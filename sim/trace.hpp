@@ -51,12 +51,13 @@ public:
             names_[subject.index].hash + a * 0xd6e8feb86659fd93U + b * 0xa0761d6478bd642fU);
         const TraceEvent event{at, label, fiber, subject, a, b};
         ring_[count_++ % ring_.size()] = event;
-        if (recording_) events_.push_back(event);
+        if (recording_) [[unlikely]] keep(event);
     }
 
     void step(Instant at, Label label, std::uint64_t runnable, std::uint32_t thread) {
         mix(label.hash() + runnable * 0x9e3779b97f4a7c15U + static_cast<std::uint64_t>(at.ns));
-        if (recording_) steps_.push_back({at, label, runnable, count_, thread});
+        if (recording_) [[unlikely]]
+            keep(TraceStep{at, label, runnable, count_, thread});
     }
 
     void mix(std::uint64_t value) {
@@ -74,6 +75,10 @@ public:
     std::string to_line(const TraceEvent& event) const;
 
 private:
+    // Apart, because every event passes here and few runs are recorded.
+    [[gnu::cold]] void keep(const TraceEvent& event);
+    [[gnu::cold]] void keep(const TraceStep& step);
+
     struct Name {
         std::string text;
         std::uint64_t hash;

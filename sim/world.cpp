@@ -147,6 +147,10 @@ std::uint32_t World::record(ChoiceKind kind, Label label, std::uint32_t n, std::
     return k;
 }
 
+void World::record_order(std::uint32_t n, std::size_t k) {
+    choices_.push_back({ready_.at(k).label, n, static_cast<std::uint32_t>(k), ChoiceKind::order});
+}
+
 void World::post(Thread& thread, Label label, std::function<void()> handler) {
     if (closing_) return;
     Posted* posted = nullptr;
@@ -184,9 +188,7 @@ std::size_t World::pick_ready() {
     std::size_t k = 0;
     if (const auto n = static_cast<std::uint32_t>(ready_.size()); n > 1 && !in_order_) {
         k = uniform_ != nullptr ? uniform_->pick(n) : pick_ready();
-        if (record_choices_) [[unlikely]]
-            choices_.push_back({ready_.at(k).label, n, static_cast<std::uint32_t>(k),
-                                ChoiceKind::order});
+        if (record_choices_) [[unlikely]] record_order(n, k);
     }
     return ready_.take(k);
 }

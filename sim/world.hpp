@@ -289,6 +289,7 @@ private:
     void announce(const Runnable& next);
     void step_ended();
     std::uint32_t record(ChoiceKind kind, Label label, std::uint32_t n, std::uint32_t k);
+    [[gnu::cold]] void record_order(std::uint32_t n, std::size_t k);
     void make_ready(Runnable& runnable) {
         ready_.push(runnable);
         runnable.readied_by = events_run_;

@@ -39,8 +39,10 @@ Status BlockJob::hold(std::string name, Node& node, Claim claim, Main main) {
         TRY(layer().graph().attach_root(*this, node, std::move(name), EdgeClass::job, claim));
     edges_.insert(edges_.begin(), edge);
     const std::uint32_t open_to = main == Main::yes ? std::uint32_t{op_dataplane} : 0;
-    close_to(node, op_all & ~open_to,
-             std::string("block device is in use by block job: ").append(wire_name(type())), edge);
+    std::string reason;
+    reason.reserve(64);
+    reason.append("block device is in use by block job: ").append(wire_name(type()));
+    close_to(node, op_all & ~open_to, std::move(reason), edge);
     return {};
 }
 

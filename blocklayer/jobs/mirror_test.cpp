@@ -330,11 +330,11 @@ Race::Race(std::uint64_t race_seed, bool blocking)
     f.memory_of(*source).given.request_alignment = random.chance(1, 2) ? 512 : 1;
     f.memory_of(*target).given.request_alignment = random.chance(1, 2) ? 4096 : 1;
     disk = &f.user(*source, "CW", "CUR", "D");
-    f.layer.add_event_sink([this](const QmpEvent& event) {
-        if (event.name != "BLOCK_JOB_COMPLETED") return;
+    f.layer.add_event_sink([this](const std::shared_ptr<const QmpEvent>& event) {
+        if (event->name != "BLOCK_JOB_COMPLETED") return;
         pivoted = true;
         // Nobody has run since the swap.
-        CHECK_FALSE(event.data.has("error"));
+        CHECK_FALSE(event->data.has("error"));
         CHECK(f.memory_of(*source).bytes == f.memory_of(*target).bytes);
     });
 }

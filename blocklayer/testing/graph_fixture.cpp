@@ -11,7 +11,9 @@ GraphFixture::GraphFixture(std::uint64_t seed, LayerOptions options)
 
 GraphFixture::GraphFixture(sim::WorldOptions world_options, LayerOptions options)
     : world(std::move(world_options)), layer(world, store, options) {
-    layer.add_event_sink([this](const QmpEvent& event) { events.push_back(event); });
+    layer.add_event_sink([this](const std::shared_ptr<const QmpEvent>& event) {
+        events.push_back(*event);
+    });
 }
 
 Node& GraphFixture::open(Value options) {

@@ -51,8 +51,8 @@ Rig::Rig(RigOptions options)
       checks_(options.checks) {
     machine = &Machine::of(layer);
     events.reserve(32);
-    layer.add_event_sink([this](const blocklayer::QmpEvent& event) {
-        check_event(event);
+    layer.add_event_sink([this](const std::shared_ptr<const blocklayer::QmpEvent>& event) {
+        check_event(*event);
         events.push_back(event);
         event_came_.wake_all();
     });
@@ -186,10 +186,10 @@ void Rig::note_lengths() {
 }
 
 bool Rig::has_event(sim::Label name, const Value& members, std::size_t from) const {
-    const auto is_it = [&](const blocklayer::QmpEvent& event) {
-        if (event.name != name) return false;
+    const auto is_it = [&](const std::shared_ptr<const blocklayer::QmpEvent>& event) {
+        if (event->name != name) return false;
         return std::all_of(members.members().begin(), members.members().end(), [&](const auto& m) {
-            const Value* found = event.data.find(m.first);
+            const Value* found = event->data.find(m.first);
             return found != nullptr && *found == m.second;
         });
     };
@@ -226,8 +226,8 @@ std::string Rig::end() const {
                             sim::hash_text({reinterpret_cast<const char*>(bytes.data()),
                                             bytes.size()}));
     }
-    for (const blocklayer::QmpEvent& event : events)
-        text += fmt::format("{} {}\n", event.name.name(), blocklayer::to_json(event.data));
+    for (const auto& event : events)
+        text += fmt::format("{} {}\n", event->name.name(), blocklayer::to_json(event->data));
     for (const auto& [client, what] : seen) text += fmt::format("{} saw {}\n", client, what);
     return text;
 }

@@ -128,7 +128,7 @@ public:
     sim::MemoryStore store;
     blocklayer::BlockLayer layer;
     Machine* machine = nullptr;
-    std::vector<blocklayer::QmpEvent> events;
+    std::vector<std::shared_ptr<const blocklayer::QmpEvent>> events;
 
 private:
     void check_counters();

@@ -40,6 +40,15 @@ std::uint64_t hash_of_zeroes() {
     return hash;
 }
 
+// Were there any?
+template <class Versions, class Gone>
+bool erase_if(Versions& versions, const Gone& gone) {
+    const auto first = std::remove_if(versions.begin(), versions.end(), gone);
+    const bool found = first != versions.end();
+    versions.erase(first, versions.end());
+    return found;
+}
+
 }  // namespace
 
 ContentOracle::Sector& ContentOracle::sector(std::uint64_t number) {
@@ -58,12 +67,12 @@ void ContentOracle::clean(Sector& sector) const {
     const auto gone = [&](const Version& version) {
         return version.dead <= flushed_ && version.dead <= oldest_read;
     };
-    std::erase_if(versions, gone);
+    erase_if(versions, gone);
     if (versions.size() < versions_max) return;
     const auto superseded = [&](const Version& version) {
         return version.dead != never && version.dead <= oldest_read;
     };
-    if (std::erase_if(versions, superseded) > 0) sector.forgot = true;
+    if (erase_if(versions, superseded)) sector.forgot = true;
 }
 
 void ContentOracle::add(std::uint64_t number, std::uint64_t hash, Moment begun, Moment ended) {
@@ -160,7 +169,7 @@ void ContentOracle::settled(Moment begun, std::uint64_t offset, std::uint64_t le
     for (std::uint64_t at = 0; at < length; at += sector_bytes) {
         Sector& written = sector((offset + at) / sector_bytes);
         const Moment oldest_read = reads_.empty() ? never : reads_.front();
-        std::erase_if(written.versions, [&](const Version& version) {
+        erase_if(written.versions, [&](const Version& version) {
             return version.dead != never && version.dead <= oldest_read;
         });
     }
@@ -172,7 +181,7 @@ void ContentOracle::power_lost() {
         if (!page) continue;
         for (Sector& lost : *page) {
             clean(lost);
-            if (lost.forgot) lost.versions.assign(1, {.known = false});
+            if (lost.forgot) lost.versions.assign(1, Version{.known = false});
             lost.forgot = false;
             for (Version& version : lost.versions) {
                 version.ended = std::min(version.ended, moment);

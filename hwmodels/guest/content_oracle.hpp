@@ -10,6 +10,7 @@
 // invariant  a sector's versions include every content a read that is under way may return
 #pragma once
 #include <array>
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -57,7 +58,7 @@ public:
 
 private:
     static constexpr Moment never = UINT64_MAX;
-    static constexpr std::size_t versions_max = 16, sectors_per_page = 64;
+    static constexpr std::size_t versions_max = 16, sectors_per_page = 16;
     struct Version {
         std::uint64_t hash = 0;
         Moment begun = 0, ended = 0;
@@ -65,8 +66,9 @@ private:
         bool known = true;    // false: whatever was there before the first request
     };
     struct Sector {
-        std::vector<Version> versions;  // oldest first
-        bool forgot = false;            // versions that a power cut could bring back were dropped
+        // Oldest first. Seldom more than two: what is there, and what is being written.
+        boost::container::small_vector<Version, 2> versions;
+        bool forgot = false;  // versions that a power cut could bring back were dropped
     };
     using Page = std::array<Sector, sectors_per_page>;
 

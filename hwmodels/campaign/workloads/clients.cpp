@@ -187,7 +187,7 @@ void clients_lost(Rig& rig, sim::Co& co) {
     if (watcher.events.size() != rig.events.size() - before)
         Rig::fail("a monitor has not heard of every event");
     for (std::size_t i = 0; i < watcher.events.size(); ++i)
-        if (watcher.events[i].at("event") != Value(rig.events[before + i].name.name()))
+        if (watcher.events[i].at("event") != Value(rig.events[before + i]->name.name()))
             Rig::fail("a monitor has heard of events in another order");
     rig.verify(co);
 }

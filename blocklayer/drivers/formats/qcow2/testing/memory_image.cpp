@@ -41,7 +41,9 @@ Value members(std::string_view text) {
 MemoryImage::MemoryImage(std::string_view wanted, std::string_view open_options,
                          sim::WorldOptions options)
     : world(std::move(options)), layer(world, store) {
-    layer.add_event_sink([this](const QmpEvent& event) { events.push_back(event); });
+    layer.add_event_sink([this](const std::shared_ptr<const QmpEvent>& event) {
+        events.push_back(*event);
+    });
     run([&](sim::Co& co) {
         create(co, layer, Value::dict({{"driver", "file"}, {"filename", name}, {"size", 0}}));
         Value made = Value::dict({{"driver", "qcow2"}, {"size", 1 << 20}, {"cluster-size", 512}});
