@@ -19,7 +19,10 @@ Subject Trace::subject(std::string_view name) {
 
 void Trace::keep(const TraceEvent& event) { events_.push_back(event); }
 
-void Trace::keep(const TraceStep& step) { steps_.push_back(step); }
+void Trace::keep_step(Instant at, const Label& label, std::uint64_t runnable,
+                      std::uint32_t thread) {
+    steps_.push_back({at, label, runnable, count_, thread});
+}
 
 std::vector<TraceEvent> Trace::last(std::size_t n) const {
     const std::size_t kept = std::min<std::uint64_t>({n, count_, ring_.size()});

@@ -54,10 +54,9 @@ public:
         if (recording_) [[unlikely]] keep(event);
     }
 
-    void step(Instant at, Label label, std::uint64_t runnable, std::uint32_t thread) {
+    void step(Instant at, const Label& label, std::uint64_t runnable, std::uint32_t thread) {
         mix(label.hash() + runnable * 0x9e3779b97f4a7c15U + static_cast<std::uint64_t>(at.ns));
-        if (recording_) [[unlikely]]
-            keep(TraceStep{at, label, runnable, count_, thread});
+        if (recording_) [[unlikely]] keep_step(at, label, runnable, thread);
     }
 
     void mix(std::uint64_t value) {
@@ -77,7 +76,8 @@ public:
 private:
     // Apart, because every event passes here and few runs are recorded.
     [[gnu::cold]] void keep(const TraceEvent& event);
-    [[gnu::cold]] void keep(const TraceStep& step);
+    [[gnu::cold]] void keep_step(Instant at, const Label& label, std::uint64_t runnable,
+                                 std::uint32_t thread);
 
     struct Name {
         std::string text;

@@ -9,7 +9,7 @@
 namespace sim {
 
 // A queue may only go away with fibers in it when their world closes; they unwind by themselves.
-WaitQueue::~WaitQueue() {
+void WaitQueue::let_go() {
     for (Fiber* fiber = first_; fiber != nullptr; fiber = fiber->next_waiting_)
         fiber->queue_ = nullptr;
 }
@@ -48,7 +48,7 @@ bool WaitQueue::wake_one() {
     return true;
 }
 
-void WaitQueue::wake_all() {
+void WaitQueue::wake_waiters() {
     // Only those who wait now: a woken one that waits again is not woken twice.
     Fiber* fiber = std::exchange(first_, nullptr);
     last_ = nullptr;

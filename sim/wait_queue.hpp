@@ -13,11 +13,15 @@ public:
     explicit WaitQueue(Label label) : label_(label) {}
     WaitQueue(const WaitQueue&) = delete;
     WaitQueue& operator=(const WaitQueue&) = delete;
-    ~WaitQueue();
+    ~WaitQueue() {
+        if (first_ != nullptr) [[unlikely]] let_go();
+    }
 
     void wait(Co& co);  // suspends until woken
     bool wake_one();    // false: nobody waited
-    void wake_all();
+    void wake_all() {   // of those who are told of something, few have anybody waiting
+        if (first_ != nullptr) wake_waiters();
+    }
     bool empty() const { return first_ == nullptr; }
     Label label() const { return label_; }
 
@@ -26,6 +30,9 @@ public:
     void set_owner(const Fiber* owner) { owner_ = owner; }
 
 private:
+    void wake_waiters();
+    void let_go();
+
     Label label_;
     Fiber* first_ = nullptr;
     Fiber* last_ = nullptr;

@@ -28,12 +28,13 @@ enum class DebugEvent : std::uint8_t;
 // Anything that can hold an edge: a node, a backend, a job.
 class EdgeParent {
 public:
+    explicit EdgeParent(Node* node = nullptr) : node_(node) {}
     virtual ~EdgeParent() = default;
     // As messages name it: "node 'q0'", "block device 'D1'", "mirror job 'm0'".
     virtual std::string describe() const = 0;
     // Bare name, as messages of 2.9 have it: "q0", "D1", "a block device".
     virtual std::string describe_2_9() const = 0;
-    virtual Node* as_node() { return nullptr; }
+    Node* as_node() const { return node_; }
     virtual BlockBackend* as_backend() { return nullptr; }
     virtual Job* as_job() { return nullptr; }
 
@@ -46,6 +47,9 @@ public:
     virtual void child_resized(Edge&) {}
     // The edge was moved to another node, in the commit phase of a transaction.
     virtual void child_replaced(Edge&) {}
+
+private:
+    Node* node_;  // which is this; nullptr: another kind of parent
 };
 
 enum class EdgeClass : std::uint8_t { root, job, node };

@@ -12,7 +12,8 @@
 namespace blocklayer {
 
 Node::Node(BlockLayer& layer, std::string name, const DriverSpec& spec)
-    : layer_(layer),
+    : EdgeParent(this),
+      layer_(layer),
       name_(std::move(name)),
       spec_(&spec),
       thread_(&layer.world().main_thread()),
@@ -104,12 +105,6 @@ void Node::became_idle() {
     if (!sim::mutant<"drain: nobody is told of the end">()) Drain::kick(layer_);
 }
 
-NodeRef::NodeRef(Node* node) : node_(node) {
-    if (node_ != nullptr) ++node_->references_;
-}
-
-NodeRef::~NodeRef() {
-    if (node_ != nullptr && --node_->references_ == 0) node_->layer_.release(*node_);
-}
+void NodeRef::release() { node_->layer_.release(*node_); }
 
 }  // namespace blocklayer

@@ -94,7 +94,6 @@ public:
     // EdgeParent
     std::string describe() const override { return "node '" + name_ + "'"; }
     std::string describe_2_9() const override;
-    Node* as_node() override { return this; }
     void drained_begin(Edge& edge) override;
     void drained_end(Edge& edge) override;
     bool busy(const Edge& edge) const override;
@@ -179,20 +178,26 @@ Node* without_implicit(Node* node);
 class NodeRef {
 public:
     NodeRef() = default;
-    explicit NodeRef(Node* node);
+    explicit NodeRef(Node* node) : node_(node) {
+        if (node_ != nullptr) ++node_->references_;
+    }
     NodeRef(const NodeRef& other) : NodeRef(other.node_) {}
     NodeRef(NodeRef&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
     NodeRef& operator=(NodeRef other) noexcept {
         std::swap(node_, other.node_);
         return *this;
     }
-    ~NodeRef();
+    ~NodeRef() {
+        if (node_ != nullptr && --node_->references_ == 0) release();
+    }
     Node* get() const { return node_; }
     Node* operator->() const { return node_; }
     Node& operator*() const { return *node_; }
     explicit operator bool() const { return node_ != nullptr; }
 
 private:
+    void release();
+
     Node* node_ = nullptr;
 };
 

@@ -69,7 +69,6 @@ const PciBus::Window* PciBus::find(std::uint64_t address, std::uint32_t size) {
     };
     if (!mapped_valid_) {
         windows_.clear();
-        last_ = {};
         for (PciFunction* function : functions())
             for (std::uint32_t number = 0; number < 6; ++number) {
                 const std::uint64_t begin = function->bar_address(number);
@@ -79,10 +78,11 @@ const PciBus::Window* PciBus::find(std::uint64_t address, std::uint32_t size) {
             }
         mapped_valid_ = true;
     }
-    if (inside(last_)) return &last_;
-    for (const Window& window : windows_)
-        if (inside(window)) return &(last_ = window);
-    return nullptr;
+    const auto found = std::find_if(windows_.begin(), windows_.end(), inside);
+    if (found == windows_.end()) return nullptr;
+    // Who is used is used again soon.
+    std::swap(*found, windows_.front());
+    return &windows_.front();
 }
 
 std::uint64_t PciBus::memory_read(std::uint64_t address, std::uint32_t size) {
