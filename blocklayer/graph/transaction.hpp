@@ -7,9 +7,10 @@
 #pragma once
 #include <array>
 #include <cstddef>
-#include <memory_resource>
+#include <memory>
 #include <new>
 #include <utility>
+#include <vector>
 
 namespace blocklayer {
 
@@ -41,8 +42,6 @@ public:
         kept_.add(kept);
         return kept->object;
     }
-    // Memory until the transaction is gone.
-    std::pmr::memory_resource& memory() { return memory_; }
 
 private:
     struct Step {
@@ -75,13 +74,21 @@ private:
 
     template <class T, class... Args>
     T* make(Args&&... args) {
-        return new (memory_.allocate(sizeof(T), alignof(T))) T(std::forward<Args>(args)...);
+        static_assert(alignof(T) <= alignof(std::max_align_t));
+        constexpr std::size_t bytes =
+            (sizeof(T) + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
+        if (bytes > room_bytes - used_)
+            return new (more_.emplace_back(new std::byte[bytes]).get())
+                T(std::forward<Args>(args)...);
+        used_ += bytes;
+        return new (room_.data() + (used_ - bytes)) T(std::forward<Args>(args)...);
     }
     static void drop(Steps& steps);
 
-    static constexpr std::size_t room_bytes = 1024;
+    static constexpr std::size_t room_bytes = 1536;
     alignas(std::max_align_t) std::array<std::byte, room_bytes> room_;
-    std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+    std::size_t used_ = 0;
+    std::vector<std::unique_ptr<std::byte[]>> more_;  // steps that the room is too small for
     Steps undo_, finish_, kept_;
 };
 

@@ -7,7 +7,7 @@
 // refusals is reported must be the reference's choice, whose order covers everything below the
 // changed nodes; so only when there is a refusal, that walk is made as well.
 #include <algorithm>
-#include <memory_resource>
+#include <boost/container/small_vector.hpp>
 #include <queue>
 
 #include "blocklayer/graph/graph.hpp"
@@ -102,17 +102,8 @@ Status explain_clash_2_9(const Node& node, const std::vector<const Edge*>& touch
 }  // namespace
 
 struct Graph::Update {
-    Update(Graph& in_graph, const WritableFn& in_writable_after, std::pmr::memory_resource& memory)
-        : graph(in_graph),
-          writable_after(in_writable_after),
-          queue({}, room_for_few(memory)),
-          old_claims(&memory),
-          old_nodes(&memory),
-          prepared(&memory) {
-        old_claims.reserve(few);
-        old_nodes.reserve(few);
-        prepared.reserve(few);
-    }
+    Update(Graph& in_graph, const WritableFn& in_writable_after)
+        : graph(in_graph), writable_after(in_writable_after) {}
 
     Status run(std::span<Node* const> starts);
     void commit();
@@ -121,18 +112,14 @@ struct Graph::Update {
 private:
     using Due = std::tuple<std::uint64_t, std::uint64_t, Node*>;  // rank, id, node
     enum class Descend : bool { where_changed, always };
-    static constexpr std::size_t few = 8;  // most updates are small
+    template <class T>
+    using Few = boost::container::small_vector<T, 8>;  // most updates are small
     struct NodeState {
         Node* node;
         Claim cumulative;
         bool stale;
     };
 
-    static std::pmr::vector<Due> room_for_few(std::pmr::memory_resource& memory) {
-        std::pmr::vector<Due> room(&memory);
-        room.reserve(few);
-        return room;
-    }
     void enqueue(Node& node, bool forced);
     Status visit(Node& node, bool forced, Descend descend);
     std::vector<Node*> reference_order(std::span<Node* const> starts) const;
@@ -143,10 +130,10 @@ private:
 
     Graph& graph;
     const WritableFn& writable_after;
-    std::priority_queue<Due, std::pmr::vector<Due>> queue;
-    std::pmr::vector<std::pair<Edge*, Claim>> old_claims;
-    std::pmr::vector<NodeState> old_nodes;
-    std::pmr::vector<Node*> prepared;
+    std::priority_queue<Due, Few<Due>> queue;
+    Few<std::pair<Edge*, Claim>> old_claims;
+    Few<NodeState> old_nodes;
+    Few<Node*> prepared;
 };
 
 void Graph::Update::enqueue(Node& node, bool forced) {
@@ -342,7 +329,7 @@ Status Graph::refresh(Transaction& tx, std::span<Node* const> nodes) {
 
 Status Graph::refresh(Transaction& tx, std::span<Node* const> nodes,
                       const WritableFn& writable_after) {
-    auto& update = tx.keep<Update>(*this, writable_after, tx.memory());
+    auto& update = tx.keep<Update>(*this, writable_after);
     Status status = update.run(nodes);
     touched_.clear();
     TRY(std::move(status));

@@ -52,6 +52,7 @@ IoStatus Checker::count_l2(sim::Co& co, std::uint64_t l2_offset, Active active) 
         TRY(image_.read_table(co, l2_offset, g.l2_entries()));
     for (std::uint64_t i = 0; i < table.size(); ++i) {
         const std::uint64_t entry = table[i], offset = entry & entry_offset_mask;
+        if (entry == 0) continue;  // unallocated, as most are
         if (active == Active::yes) count_statistics(entry);
         if ((entry & entry_compressed) == 0 && (entry & l2_reserved_mask) != 0)
             damage(fmt::format("found l2 entry with reserved bits set: {:x}", entry));
@@ -136,6 +137,7 @@ void Checker::count_refcount_structures() {
     count(header.refcount_table_offset,
           std::uint64_t{header.refcount_table_clusters} * g.cluster_bytes());
     for (std::uint64_t i = 0; i < image_.refcount_table.size(); ++i) {
+        if (image_.refcount_table[i] == 0) continue;
         const std::uint64_t offset = image_.refcount_table[i] & refcount_table_offset_mask;
         const std::uint64_t cluster = offset >> g.cluster_bits;
         if ((image_.refcount_table[i] & ~refcount_table_offset_mask) != 0) {
