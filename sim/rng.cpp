@@ -18,6 +18,7 @@ std::uint64_t splitmix(std::uint64_t& state) {
 RandomStream::RandomStream(std::uint64_t start) {
     std::uint64_t state = start;
     for (std::uint64_t& word : state_) word = splitmix(state);
+    next_ = scramble();
 }
 
 std::int64_t RandomStream::between(std::int64_t low, std::int64_t high) {

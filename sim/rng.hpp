@@ -20,7 +20,7 @@ public:
     explicit RandomStream(std::uint64_t start);
 
     std::uint64_t next() {
-        const std::uint64_t result = std::rotl(state_[1] * 5, 7) * 9;
+        const std::uint64_t result = next_;
         const std::uint64_t t = state_[1] << 17;
         state_[2] ^= state_[0];
         state_[3] ^= state_[1];
@@ -28,6 +28,7 @@ public:
         state_[0] ^= state_[3];
         state_[2] ^= t;
         state_[3] = std::rotl(state_[3], 45);
+        next_ = scramble();
         return result;
     }
     // Uniform in [0, bound); bound > 0.
@@ -50,7 +51,10 @@ public:
     bool chance(std::uint64_t numerator, std::uint64_t denominator);
 
 private:
+    std::uint64_t scramble() const { return std::rotl(state_[1] * 5, 7) * 9; }
+
     std::array<std::uint64_t, 4> state_;
+    std::uint64_t next_;  // there already, so that who draws has not to wait for it
 };
 
 }  // namespace sim

@@ -76,13 +76,16 @@ const PciBus::Window* PciBus::find(std::uint64_t address, std::uint32_t size) {
                 const std::uint64_t length = function->bars()[number].size;
                 windows_.push_back({begin, begin + length, function, number});
             }
+        const auto is_before = [](const Window& a, const Window& b) { return a.begin < b.begin; };
+        std::stable_sort(windows_.begin(), windows_.end(), is_before);
         mapped_valid_ = true;
     }
-    const auto found = std::find_if(windows_.begin(), windows_.end(), inside);
-    if (found == windows_.end()) return nullptr;
-    // Who is used is used again soon.
-    std::swap(*found, windows_.front());
-    return &windows_.front();
+    const auto is_below = [](std::uint64_t at, const Window& window) { return at < window.begin; };
+    const auto after = std::upper_bound(windows_.begin(), windows_.end(), address, is_below);
+    if (after != windows_.begin() && inside(*std::prev(after))) return &*std::prev(after);
+    // Nobody, or one that another BAR begins in the middle of.
+    const auto around = std::find_if(windows_.begin(), after, inside);
+    return around == after ? nullptr : &*around;
 }
 
 std::uint64_t PciBus::memory_read(std::uint64_t address, std::uint32_t size) {

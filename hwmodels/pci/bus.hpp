@@ -47,7 +47,7 @@ private:
 
     std::array<PciFunction*, 256> functions_{};
     std::vector<PciFunction*> plugged_;
-    std::vector<Window> windows_;  // memory BARs that decode, the one used last first
+    std::vector<Window> windows_;  // memory BARs that decode, by address
     bool mapped_valid_ = false;
 };
 
