@@ -194,7 +194,7 @@ std::size_t World::pick_ready() {
 }
 
 // The event of one that is ready begins.
-inline Runnable& World::begin_event() {
+[[gnu::always_inline]] inline Runnable& World::begin_event() {
     ++events_run_;
     Runnable& next = take_ready();
     trace_.step(now_, next.label, next.id, next.thread);
