@@ -58,7 +58,7 @@ BASES = {"blocklayer/drivers/driver.hpp"}
 HOMES = {
     "simgrid/": ("sim/*.cpp",),
     "boost/context/": ("sim/fiber.cpp",),
-    "boost/": ("sim/fiber.cpp",),
+    "boost/": ("sim/fiber.cpp", "sim/few.hpp"),
     "nlohmann/json.hpp": (
         "blocklayer/monitor/json.cpp", "blocklayer/monitor/arguments.cpp",
         "blocklayer/monitor/schema.cpp", "blocklayer/monitor/events.cpp"),

@@ -63,7 +63,8 @@ using Result = sim::Expected<T, Error>;
 using Status = Result<void>;
 
 // Cold, as what leads to it is: see sim::handed_on.
-[[gnu::cold, gnu::noinline]] inline Unexpected<Error> failure(std::string text, Errno code = Errno::invalid) {
+[[gnu::cold, gnu::noinline]] inline Unexpected<Error> failure(std::string text,
+                                                              Errno code = Errno::invalid) {
     return Unexpected(Error{.text = std::move(text), .code = code});
 }
 

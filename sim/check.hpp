@@ -26,7 +26,8 @@ private:
     std::string text_;
 };
 
-[[noreturn, gnu::cold]] void fail_check(const char* kind, const char* condition, const char* file, int line);
+[[noreturn, gnu::cold]] void fail_check(const char* kind, const char* condition, const char* file,
+                                        int line);
 
 }  // namespace sim
 

@@ -3,27 +3,20 @@
 //            exactly when its child is
 #include "blocklayer/graph/drain.hpp"
 
-#include <boost/container/small_vector.hpp>
-
 #include "blocklayer/layer.hpp"
+#include "sim/few.hpp"
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
-namespace {
-
-template <class T>
-using Few = boost::container::small_vector<T, 8>;
-
-}  // namespace
 
 // Node by node instead of by recursion: chains are long and stacks are not.
 void Drain::enter(Node& first) {
-    Few<Node*> entered{&first};
+    sim::Few<Node*> entered{&first};
     while (!entered.empty()) {
         Node& node = *entered.back();
         entered.pop_back();
         if (++node.drains_ > 1) continue;
-        const Few<Edge*> users(node.parents_.begin(), node.parents_.end());
+        const sim::Few<Edge*> users(node.parents_.begin(), node.parents_.end());
         for (Edge* user : users) {
             if (std::exchange(user->drained_, true)) continue;
             if (Node* parent = user->parent().as_node())
@@ -36,14 +29,14 @@ void Drain::enter(Node& first) {
 }
 
 void Drain::leave(Node& first) {
-    Few<Node*> left{&first};
+    sim::Few<Node*> left{&first};
     while (!left.empty()) {
         Node& node = *left.back();
         left.pop_back();
         INVARIANT(node.drains_ > 0);
         if (--node.drains_ > 0) continue;
         node.driver().drain_end();
-        const Few<Edge*> users(node.parents_.begin(), node.parents_.end());
+        const sim::Few<Edge*> users(node.parents_.begin(), node.parents_.end());
         for (Edge* user : users) {
             if (!std::exchange(user->drained_, false)) continue;
             if (Node* parent = user->parent().as_node())
@@ -162,7 +155,7 @@ void Drain::kick(BlockLayer& layer) {
 
 bool Drain::busy(const Node& first) {
     const std::uint64_t mark = first.layer().graph().next_mark();
-    Few<const Node*> to_visit{&first};
+    sim::Few<const Node*> to_visit{&first};
     while (!to_visit.empty()) {
         const Node& node = *to_visit.back();
         to_visit.pop_back();

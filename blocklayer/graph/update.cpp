@@ -7,12 +7,12 @@
 // refusals is reported must be the reference's choice, whose order covers everything below the
 // changed nodes; so only when there is a refusal, that walk is made as well.
 #include <algorithm>
-#include <boost/container/small_vector.hpp>
 #include <queue>
 
 #include "blocklayer/graph/graph.hpp"
 #include "blocklayer/graph/node.hpp"
 #include "blocklayer/layer.hpp"
+#include "sim/few.hpp"
 #include "sim/mutant.hpp"
 
 namespace blocklayer {
@@ -112,8 +112,6 @@ struct Graph::Update {
 private:
     using Due = std::tuple<std::uint64_t, std::uint64_t, Node*>;  // rank, id, node
     enum class Descend : bool { where_changed, always };
-    template <class T>
-    using Few = boost::container::small_vector<T, 8>;  // most updates are small
     struct NodeState {
         Node* node;
         Claim cumulative;
@@ -130,10 +128,10 @@ private:
 
     Graph& graph;
     const WritableFn& writable_after;
-    std::priority_queue<Due, Few<Due>> queue;
-    Few<std::pair<Edge*, Claim>> old_claims;
-    Few<NodeState> old_nodes;
-    Few<Node*> prepared;
+    std::priority_queue<Due, sim::Few<Due>> queue;
+    sim::Few<std::pair<Edge*, Claim>> old_claims;
+    sim::Few<NodeState> old_nodes;
+    sim::Few<Node*> prepared;
 };
 
 void Graph::Update::enqueue(Node& node, bool forced) {

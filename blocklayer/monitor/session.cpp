@@ -196,9 +196,10 @@ struct Session::State : std::enable_shared_from_this<State> {
 
 Session::Session(BlockLayer& layer, Output output, SessionOptions options)
     : state_(std::make_shared<State>(layer, std::move(output), options)) {
-    layer.add_event_sink([weak = std::weak_ptr(state_)](const std::shared_ptr<const QmpEvent>& event) {
+    const auto tell = [weak = std::weak_ptr(state_)](const std::shared_ptr<const QmpEvent>& event) {
         if (const auto state = weak.lock()) state->event(*event);
-    });
+    };
+    layer.add_event_sink(tell);
     state_->send(to_json(
         Value::dict({{"QMP", Value::dict({{"version", version_info()},
                                           {"capabilities", Value::list({Value("oob")})}})}})));

@@ -10,7 +10,6 @@
 // invariant  a sector's versions include every content a read that is under way may return
 #pragma once
 #include <array>
-#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -18,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/few.hpp"
 #include "sim/place.hpp"
 
 namespace hwmodels::guest {
@@ -67,7 +67,7 @@ private:
     };
     struct Sector {
         // Oldest first. Seldom more than two: what is there, and what is being written.
-        boost::container::small_vector<Version, 2> versions;
+        sim::Few<Version, 2> versions;
         bool forgot = false;  // versions that a power cut could bring back were dropped
     };
     using Page = std::array<Sector, sectors_per_page>;
