@@ -127,12 +127,10 @@ def test_a_process_that_dies_is_a_finding(scenario, tmp_path, command, name, sai
     assert "the recorded run" in text and "3 of 3 runs were the same" in text
 
 
-def test_an_interrupt_ends_the_run_under_way(scenario, tmp_path):
+def test_an_interrupt_ends_the_run_under_way(scenario, tmp_path, interruptible):
     path = scenario("import time\nasync def main(world):\n    print('here', flush=True)\n"
                     "    time.sleep(1000)\n")
-    running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "blockstep", "explore", str(path), "--apart", "--out",
-         str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = interruptible("explore", path, "--apart", "--out", tmp_path / "out")
     assert running.stdout.readline() == "here\n"
     children = [int(word) for word in open(
         f"/proc/{running.pid}/task/{running.pid}/children", encoding="ascii").read().split()]

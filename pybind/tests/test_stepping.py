@@ -181,11 +181,9 @@ def test_somebody_kills_processes_that_stand_still(record, monkeypatch):
         shell.close()
 
 
-def test_an_interrupt_ends_a_run_that_does_not(record):
+def test_an_interrupt_ends_a_run_that_does_not(record, interruptible):
     path = record(DYING.format(death="while True: pass"))
-    running = subprocess.Popen(
-        [sys.executable, "-P", "-m", "blockstep", "replay", path, "--step"], text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = interruptible("replay", path, "--step", stdin=subprocess.PIPE)
     running.stdin.write("goto 10\ngoto end\n")
     running.stdin.flush()
     assert [running.stdout.readline()[:8] for _ in range(2)] == ["event 0 ", "event 10"]
