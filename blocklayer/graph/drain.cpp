@@ -95,8 +95,15 @@ void Drain::check_sections(const Node& node, std::uint64_t fiber, const char* wh
                    (covers(own) || (own.node->parents().empty() &&
                                     node.layer().graph().reaches(*own.node, node)));
         };
+        // Nor does a job that keeps it drained keep a command from opening a node above.
+        const auto opens = [&](const std::unique_ptr<Node>& above) {
+            return !above->opened_ && node.layer().graph().reaches(*above, node);
+        };
         const auto& sections = node.layer().drained_sections_;
-        if (std::any_of(sections.begin(), sections.end(), flushes)) return;
+        const auto& nodes = node.layer().nodes_;
+        if (std::any_of(sections.begin(), sections.end(), flushes) ||
+            std::any_of(nodes.begin(), nodes.end(), opens))
+            return;
         throw sim::AssertionFailure(
             fmt::format("a request {} on node '{}' although node '{}' is drained", what,
                         node.name(), section.node->name()));

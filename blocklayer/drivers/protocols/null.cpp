@@ -23,9 +23,8 @@ public:
         latency_ = sim::nanoseconds(latency_ns);
         read_zeroes_ = options.get_bool("read-zeroes", false);
         node().keeps_to_itself();
-        const bool plain = !options.has("size") && !options.has("latency-ns") &&
-                           !options.has("read-zeroes");
-        if (plain) context.set_filename(context.node().spec().name + "://");
+        if (!options.has("size") && !options.has("read-zeroes"))
+            context.set_filename(context.node().spec().name + "://");
         return {};
     }
 
