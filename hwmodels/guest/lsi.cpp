@@ -34,7 +34,7 @@ constexpr std::uint32_t finished = 0x600d;
 class LsiDriver {
 public:
     LsiDriver(Machine& machine, PciFunction& function)
-        : machine_(machine), function_(function), area_(heap_of(machine).take(area_bytes)) {
+        : machine_(machine), area_(heap_of(machine).take(area_bytes)) {
         EXPECTS(area_ != 0);
         machine.pci().assign_addresses();
         registers_ = function.bar_address(lsi::register_bar);
@@ -152,7 +152,6 @@ private:
     }
 
     Machine& machine_;
-    PciFunction& function_;
     GuestAddress area_;
     std::uint64_t registers_ = 0, handler_ = 0, status_program_ = 0, resets_ = 0;
     std::uint32_t line_ = 0, causes_ = 0;

@@ -38,7 +38,7 @@ Errno errno_of(std::uint16_t status) {
 
 }  // namespace
 
-NvmeDisk::NvmeDisk(Machine& machine, int devfn) : machine_(machine), devfn_(devfn) {
+NvmeDisk::NvmeDisk(Machine& machine, int devfn) : machine_(machine) {
     machine.pci().assign_addresses();
     PciFunction* function = machine.pci().at(devfn);
     function->config_write(

@@ -82,7 +82,6 @@ private:
                        bool write);
 
     Machine& machine_;
-    int devfn_;
     std::uint64_t registers_ = 0;
     std::uint32_t line_ = 0;
     std::uint64_t handler_ = 0;

@@ -24,7 +24,7 @@ constexpr std::uint32_t any_moment = 40;
 
 class Client {
 public:
-    explicit Client(Rig& rig) : rig_(rig) {
+    explicit Client(Rig& rig) {
         session_ = std::make_unique<blocklayer::Session>(rig.layer, [this](std::string_view line) {
             auto said = blocklayer::parse_json(line);
             if (!said) Rig::fail("a monitor says what is no JSON");
@@ -67,7 +67,6 @@ public:
     std::vector<Value> events;
 
 private:
-    Rig& rig_;
     bool negotiated_ = false;
     std::deque<Value> replies_;
     sim::WaitQueue replied_{"reply of a monitor"};
