@@ -40,7 +40,7 @@ constexpr std::size_t head_bytes = body_at + FiberBlock::body_bytes_max;
 // Fibers begin at different places of a page: at the same one, all of them would compete for the
 // same few lines of the processor's cache.
 constexpr std::size_t places = 16, place_bytes = 4096 / places;
-constexpr std::size_t block_bytes = guard_bytes + stack_bytes + 4096;
+constexpr std::size_t block_bytes = guard_bytes + stack_bytes + places * place_bytes;
 
 std::vector<void*>& spare_blocks() {
     static auto& blocks = []() -> auto& {

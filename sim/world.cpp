@@ -148,7 +148,7 @@ std::uint32_t World::record(ChoiceKind kind, Label label, std::uint32_t n, std::
 }
 
 void World::record_order(std::uint32_t n, std::size_t k) {
-    choices_.push_back({ready_.at(k).label, n, static_cast<std::uint32_t>(k), ChoiceKind::order});
+    record(ChoiceKind::order, ready_.at(k).label, n, static_cast<std::uint32_t>(k));
 }
 
 void World::post(Thread& thread, Label label, std::function<void()> handler) {
